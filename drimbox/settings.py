@@ -1,0 +1,236 @@
+"""Typed settings, one section a package; read once, frozen, unknown keys refused.
+
+One TOML file and, over it, environment variables `DRIMBOX_<SECTION>__<KEY>`. Secrets are paths of files.
+`docs/settings.md` lists every key; a test holds the two together.
+"""
+
+import os
+import tomllib
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from drimbox.errors import Malformed
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Node(_Section):
+    """`data_dir`: everything the node keeps."""
+
+    data_dir: Path = Path("drimbox-data")
+
+
+class Caller(_Section):
+    """A DICOM application entity allowed to talk to us: AE title and address must both be right."""
+
+    ae_title: str
+    address: str
+
+
+class Dicom(_Section):
+    """The DIMSE door. `callers` empty: anyone from loopback, nobody else."""
+
+    ae_title: str = Field("DRIMBOX", min_length=1, max_length=16)
+    host: str = "127.0.0.1"
+    port: int = Field(11112, ge=0, le=65535)
+    callers: tuple[Caller, ...] = ()
+    max_associations: int = Field(1000, ge=1)
+    max_pdu_bytes: int = Field(131072, ge=4096, le=1048576)
+    max_object_bytes: int = Field(16 * 2**30, ge=2**20)
+    request_timeout_s: float = Field(30, gt=0)  # from connection to A-ASSOCIATE-RQ (ARTIM)
+    idle_timeout_s: float = Field(300, gt=0)  # no operation outstanding
+    message_timeout_s: float = Field(3600, gt=0)  # one whole C-STORE, however slow its sender
+    receivers: int = Field(2, ge=1, le=64)
+
+
+class Http(_Section):
+    """The DICOMweb door and the portal. `public_url`: what the world calls us; derived when empty."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(8080, ge=0, le=65535)
+    public_url: str = ""
+
+
+class Hl7(_Section):
+    """The MLLP door. `senders` empty: loopback only."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(2575, ge=0, le=65535)
+    senders: tuple[str, ...] = ()
+    max_message_bytes: int = Field(64 * 2**20, ge=2**16)
+    message_timeout_s: float = Field(60, gt=0)
+    idle_timeout_s: float = Field(600, gt=0)
+    max_connections: int = Field(100, ge=1)
+
+
+class Software(_Section):
+    """The LPS as the DMP knows it: homologation identity of the VIHF."""
+
+    id: str = "0000000000"
+    name: str = "DRIMbox"
+    version: str = "0.1"
+    homologation: str = ""
+
+
+class DmpStructure(_Section):
+    """A care structure we may speak for, with its two certificates (ORG AUTH_CLI and ORG SIGN of IGC-Santé)."""
+
+    id: str
+    name: str
+    mode: Literal["EJ", "EG", "EJ/EG"] = "EG"
+    tls_certificate: Path
+    tls_key: Path
+    sign_certificate: Path
+    sign_key: Path
+
+
+class Dmp(_Section):
+    """The national record. Off while the URLs are empty: manifests wait in the outbox."""
+
+    repository_url: str = ""
+    registry_url: str = ""
+    ca: Path | None = None
+    software: Software = Software()
+    structures: tuple[DmpStructure, ...] = ()
+    timeout_s: float = Field(30, gt=0)
+    source_id: str = "1.2.250.1.213.4.5.9"  # OID of this installation, XDSSubmissionSet.sourceId
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.repository_url and not self.structures:
+            raise ValueError("dmp.repository_url is set: dmp.structures needs at least one structure")
+        return self
+
+
+class Psc(_Section):
+    """Pro Santé Connect."""
+
+    issuer_url: str = ""
+    ca: Path | None = None
+
+
+class KnownPeer(_Section):
+    """A DRIMbox we may fetch images from: `url` is the prefix every RetrieveURL of it must start with."""
+
+    name: str
+    url: str
+
+
+class Peers(_Section):
+    """Other DRIMboxes. `known`: the ones we may call; nothing else is ever called."""
+
+    known: tuple[KnownPeer, ...] = ()
+    ca: Path | None = None
+    timeout_s: float = Field(60, gt=0)
+
+
+class Kos(_Section):
+    """The manifest. `uid_root` `2.25`: UUID-derived UIDs. `retrieve_url` derived from `http.public_url` when empty."""
+
+    uid_root: str = "2.25"
+    retrieve_url: str = ""
+    institution: str = ""
+
+
+class Publish(_Section):
+    """The outbox. `settle_s`: how long a study must be quiet before its manifest is built."""
+
+    settle_s: float = Field(5, ge=0)
+    retry_first_s: float = Field(5, gt=0)
+    retry_most_s: float = Field(3600, gt=0)
+    poll_s: float = Field(1, gt=0)
+
+
+class Audit(_Section):
+    """The trail."""
+
+    retention_days: int = Field(1095, ge=180)
+
+
+class Auth(_Section):
+    """`none` is for loopback alone: a node whose doors are open to the network refuses to start with it."""
+
+    mode: Literal["none"] = "none"
+
+
+class Settings(BaseSettings):
+    """The whole configuration of a node."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="DRIMBOX_", env_nested_delimiter="__", extra="forbid", frozen=True, env_ignore_empty=True
+    )
+
+    node: Node = Node()
+    dicom: Dicom = Dicom()
+    http: Http = Http()
+    hl7: Hl7 = Hl7()
+    dmp: Dmp = Dmp()
+    psc: Psc = Psc()
+    peers: Peers = Peers()
+    kos: Kos = Kos()
+    publish: Publish = Publish()
+    audit: Audit = Audit()
+    auth: Auth = Auth()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment is over the file; nothing else is read."""
+        return env_settings, init_settings
+
+    @model_validator(mode="after")
+    def _closed_doors(self) -> Self:
+        """No door opens beyond loopback while nobody is asked who they are (house rule, P15)."""
+        for key, host in (("http.host", self.http.host), ("dicom.host", self.dicom.host), ("hl7.host", self.hl7.host)):
+            if is_loopback(host):
+                continue
+            if key == "http.host" and self.auth.mode == "none":
+                raise ValueError(f"{key} is not a loopback address and auth.mode is none: set http.host to 127.0.0.1")
+            if key == "dicom.host" and not self.dicom.callers:
+                raise ValueError(f"{key} is not a loopback address: list the allowed dicom.callers")
+            if key == "hl7.host" and not self.hl7.senders:
+                raise ValueError(f"{key} is not a loopback address: list the allowed hl7.senders")
+        return self
+
+
+def is_loopback(host: str) -> bool:
+    """Is `host` an address of this machine only? A name other than localhost is not believed."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def read_settings(path: Path | None = None) -> Settings:
+    """Read the settings from `path`, else DRIMBOX_CONFIG, else ./drimbox.toml when present, else the defaults.
+
+    Raises Malformed, naming each wrong key and what is wrong with it. Relative paths are relative to the working
+    folder, as everywhere in a shell.
+    """
+    named = path or (Path(found) if (found := os.environ.get("DRIMBOX_CONFIG")) else None)
+    file = named or Path("drimbox.toml")
+    values: dict[str, Any] = {}
+    if named is not None or file.is_file():
+        try:
+            values = tomllib.loads(file.read_text("utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise Malformed("configuration", f"{file}: {error}") from error
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        lines = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg']}" for e in error.errors())
+        raise Malformed("configuration", lines) from error
