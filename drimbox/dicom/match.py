@@ -89,9 +89,9 @@ def criterion(tag: str, text: str) -> Criterion:
     if vr in _WILD and ("*" in text or "?" in text):
         if "\\" in text and vr not in _TEXT:
             raise Malformed("query", f"{tag}: one value at a time may hold wild cards")
-        return Wildcard(_canonical(vr, text))
+        return Wildcard(canonical(vr, text))
     values = [text] if vr in _TEXT else _split(text)
-    return OneOf(tuple(_canonical(vr, value) for value in values))
+    return OneOf(tuple(canonical(vr, value) for value in values))
 
 
 def _split(text: str) -> list[str]:
@@ -128,7 +128,7 @@ def _time(text: str, *, latest: bool = False) -> str | None:
     return f"{hour}{minute or rest}{second or rest}.{(fraction or '').ljust(6, '9' if latest else '0')}"
 
 
-def _canonical(vr: str, text: str) -> str:
+def canonical(vr: str, text: str) -> str:
     """The form in which two equal values are the same text; empty for a date or time that is none."""
     if vr == "PN":
         return folded(text).rstrip("^= ")
@@ -164,13 +164,22 @@ def _values(path: list[str], attributes: Mapping[str, Any]) -> Iterator[tuple[st
 
 
 def _matches(criterion: Criterion, vr: str, value: Any) -> bool:
-    if isinstance(value, Mapping):  # a name: any of its three groups, or all of them joined (PS3.5 §6.2.1)
-        groups = [str(value.get(group, "")) for group in ("Alphabetic", "Ideographic", "Phonetic")]
-        candidates = [group for group in groups if group] + ["=".join(groups)]
-        return any(_text_matches(criterion, _canonical("PN", text)) for text in candidates)
+    if isinstance(value, Mapping):
+        return any(_text_matches(criterion, text) for text in _spellings(value))
     if isinstance(value, int | float):
         return isinstance(criterion, OneOf) and any(_number(text) == value for text in criterion.values)
-    return isinstance(value, str) and _text_matches(criterion, _canonical(vr, value))
+    return isinstance(value, str) and _text_matches(criterion, canonical(vr, value))
+
+
+def spellings(names: Mapping[str, Any]) -> list[str]:
+    """Every text by which a PN attribute of the DICOM JSON model is found, in canonical form."""
+    return sorted({text for name in names.get("Value", ()) if isinstance(name, Mapping) for text in _spellings(name)})
+
+
+def _spellings(name: Mapping[str, Any]) -> list[str]:
+    """Any of its three groups, or all of them joined (PS3.5 §6.2.1)."""
+    groups = [str(name.get(group, "")) for group in ("Alphabetic", "Ideographic", "Phonetic")]
+    return [canonical("PN", text) for text in [*(group for group in groups if group), "=".join(groups)]]
 
 
 def _number(text: str) -> float | None:

@@ -1,0 +1,177 @@
+"""SQLite: one writer thread with group commit, readers beside it.
+
+Through apsw, which carries its own current SQLite: the host's may hold the WAL-reset fault that loses committed rows
+(docs/decisions/0003). WAL with synchronous=FULL: when a future resolves, its rows survive a power cut.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, TypeVar
+
+import apsw
+
+from drimbox.durable import GroupCommit, make_folder
+from drimbox.errors import Corrupt, NoSpace, Unavailable
+
+T = TypeVar("T")
+Values = Sequence[Any] | dict[str, Any]
+Row = tuple[Any, ...]
+
+
+class Transaction:
+    """What a piece of work may do inside a group commit.
+
+    before_commit: calls made once a group, by key, after all its works and before COMMIT: the folders to sync, so
+    that a row never becomes durable before its file (reliability-security.md §1).
+    """
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+        self.before_commit: dict[str, Callable[[], None]] = {}
+
+    def execute(self, sql: str, values: Values = ()) -> Iterable[Row]:
+        """Run one statement."""
+        return self._connection.execute(sql, values)
+
+    def row(self, sql: str, values: Values = ()) -> Row | None:
+        """The first row, or None."""
+        found: Row | None = self._connection.execute(sql, values).fetchone()
+        return found
+
+    def last_id(self) -> int:
+        """The rowid of the last INSERT."""
+        return int(self._connection.last_insert_rowid())
+
+    def changes(self) -> int:
+        """How many rows the last statement changed."""
+        return int(self._connection.changes())
+
+
+Work = Callable[[Transaction], Any]
+
+
+class Database:
+    """The index and the outbox of one archive."""
+
+    def __init__(self, path: Path) -> None:
+        make_folder(path.parent)
+        self.path = path
+        self._open: list[apsw.Connection] = []
+        self._local = threading.local()
+        self._lock = threading.Lock()
+        try:
+            self._writer = self._connect()
+            _migrate(self._writer)
+        except (apsw.CorruptError, apsw.NotADBError) as error:
+            raise Corrupt("index", f"{path} is not a sound SQLite database: move it away and rebuild it") from error
+        except apsw.Error as error:
+            raise Unavailable("index", f"{path}: {type(error).__name__}", detail=str(error)) from error
+        self._readers = ThreadPoolExecutor(2, thread_name_prefix="index-reader")
+        self._group: GroupCommit[Work, Any] = GroupCommit("index-writer", self._commit)
+
+    def _connect(self, *, reader: bool = False) -> apsw.Connection:
+        connection = apsw.Connection(str(self.path))
+        with self._lock:
+            self._open.append(connection)
+        connection.set_busy_timeout(10_000)
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "trusted_schema=OFF"):
+            connection.execute(f"PRAGMA {pragma}").fetchall()
+        if reader:  # only the writer checkpoints
+            connection.execute("PRAGMA wal_autocheckpoint=0").fetchall()
+            connection.execute("PRAGMA query_only=ON").fetchall()
+        return connection
+
+    async def write(self, work: Callable[[Transaction], T]) -> T:
+        """Run `work` in the next group commit; return its result once that group is durable.
+
+        A work that raises undoes its own rows only. Raises NoSpace or Unavailable when the commit itself fails.
+        """
+        return await asyncio.wrap_future(self.submit(work))
+
+    def submit(self, work: Callable[[Transaction], T]) -> "Future[T]":
+        """As `write`, for callers on a thread."""
+        return self._group.submit(work)
+
+    def _commit(self, works: Sequence[Work]) -> list[Any]:
+        results: list[Any] = []
+        transaction = Transaction(self._writer)
+        try:
+            self._writer.execute("BEGIN IMMEDIATE")
+            for work in works:
+                results.append(self._attempt(transaction, work))
+            for call in transaction.before_commit.values():
+                call()
+            self._writer.execute("COMMIT")
+        except Exception as error:
+            if self._writer.in_transaction:
+                self._writer.execute("ROLLBACK")
+            failure = _public(error)
+            return [result if isinstance(result, BaseException) else failure for result in results] + [failure] * (
+                len(works) - len(results)
+            )
+        return results
+
+    def _attempt(self, transaction: Transaction, work: Work) -> Any:
+        self._writer.execute("SAVEPOINT work")
+        try:
+            result = work(transaction)
+        except Exception as error:  # handed to its caller, who awaits it
+            self._writer.execute("ROLLBACK TO work")
+            result = _public(error)
+        self._writer.execute("RELEASE work")
+        return result
+
+    def read_here(self, sql: str, values: Values = ()) -> list[Row]:
+        """Run one quick SELECT on the calling thread's own connection: point look-ups take microseconds."""
+        connection: apsw.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = self._local.connection = self._connect(reader=True)
+        try:
+            return list(connection.execute(sql, values))
+        except apsw.Error as error:
+            raise _public(error) from error
+
+    async def read(self, sql: str, values: Values = ()) -> list[Row]:
+        """Run one SELECT on a reader thread."""
+        return await asyncio.wrap_future(self._readers.submit(self.read_here, sql, values))
+
+    async def reading(self, work: Callable[[], T]) -> T:
+        """Run `work`, which calls `read_here`, on a reader thread."""
+        return await asyncio.wrap_future(self._readers.submit(work))
+
+    def close(self) -> None:
+        """Finish what was submitted, then close every connection."""
+        self._group.close()
+        self._readers.shutdown()
+        for connection in self._open:
+            connection.close()
+
+
+def _public(error: BaseException) -> BaseException:
+    """SQLite's errors as leaves of our tree; everything else as it is."""
+    if isinstance(error, apsw.FullError):
+        return NoSpace("index", "the volume is full: free some space")
+    if isinstance(error, apsw.CorruptError | apsw.NotADBError):
+        return Corrupt("index", "the database is damaged: rebuild it from the files")
+    if isinstance(error, apsw.IOError | apsw.BusyError | apsw.LockedError | apsw.ReadOnlyError | apsw.CantOpenError):
+        return Unavailable("index", type(error).__name__, detail=str(error))
+    return error
+
+
+def _migrate(connection: apsw.Connection) -> None:
+    """Bring the schema to the newest numbered file, one transaction each: a kill in between resumes."""
+    folder = files("drimbox.storage") / "migrations"
+    scripts = sorted((item for item in folder.iterdir() if item.name.endswith(".sql")), key=lambda item: item.name)
+    version = int(str(connection.execute("PRAGMA user_version").fetchall()[0][0]))
+    if version > len(scripts):
+        raise Unavailable("index", f"schema {version} is newer than this program knows: install the newer program")
+    for number, script in enumerate(scripts, start=1):
+        if number > version:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute(script.read_text("utf-8"))
+            connection.execute(f"PRAGMA user_version={number}")
+            connection.execute("COMMIT")

@@ -1,0 +1,283 @@
+"""The index: study, series and instance rows with their spans, and the answers to queries.
+
+Everything here is also in the files. Matching columns hold values as `dicom.match` compares them; a criterion that has
+no column is checked row by row with `satisfies`, so every attribute of `dicom.scan`'s lists can be asked for.
+"""
+
+import struct
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final
+
+import orjson
+
+from drimbox.dicom.attributes import Attributes, integer, text
+from drimbox.dicom.match import Between, Criterion, OneOf, Query, Wildcard, canonical, satisfies, spellings
+from drimbox.dicom.scan import Summary
+from drimbox.model import InstanceRef, Span
+from drimbox.storage.database import Row, Transaction, Values
+
+Read = Callable[[str, Values], Sequence[Row]]
+
+_SPAN: Final = struct.Struct("<IQQI")
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """One instance we hold, and where.
+
+    file: relative to the archive's root. Offsets are from the start of the file; pixel_data_offset is None without
+    pixel data, or when the data set is deflated. digest: SHA-256 of the data set bytes. kept_at: seconds since 1970.
+    """
+
+    ref: InstanceRef
+    sop_class_uid: str
+    transfer_syntax: str
+    number_of_frames: int
+    file: str
+    size_bytes: int
+    data_set_offset: int
+    pixel_data_offset: int | None
+    digest: bytes
+    kept_at: float
+    row_id: int
+
+
+_HELD: Final = (
+    "i.study_uid, i.series_uid, i.sop_uid, i.sop_class_uid, i.transfer_syntax, i.number_of_frames, i.file, "
+    "i.size_bytes, i.data_set_offset, i.pixel_data_offset, i.digest, i.kept_at, i.id"
+)
+
+
+def _held(row: Row) -> Held:
+    return Held(InstanceRef(*row[:3]), *row[3:])
+
+
+def find_instance(transaction: Transaction, sop_uid: str) -> Held | None:
+    """The instance that has this SOP Instance UID, wherever it claims to belong."""
+    row = transaction.row(f"SELECT {_HELD} FROM instance i WHERE sop_uid = ?", (sop_uid,))  # noqa: S608 a constant
+    return _held(row) if row else None
+
+
+def list_held(read: Read, study_uid: str, series_uid: str = "", sop_uid: str = "") -> list[Held]:
+    """What we hold of a study, a series or an instance, in the order of series and instance numbers."""
+    where, values = "i.study_uid = ?", [study_uid]
+    for column, uid in (("series_uid", series_uid), ("sop_uid", sop_uid)):
+        if uid:
+            where += f" AND i.{column} = ?"
+            values.append(uid)
+    join = "" if sop_uid else " JOIN series s USING (study_uid, series_uid)"
+    order = "" if sop_uid else " ORDER BY s.series_number, i.series_uid, i.instance_number, i.sop_uid"
+    return [_held(row) for row in read(f"SELECT {_HELD} FROM instance i{join} WHERE {where}{order}", values)]  # noqa: S608
+
+
+def list_spans(read: Read, row_id: int) -> tuple[Span, ...]:
+    """The spans of an instance, in order."""
+    rows = read("SELECT spans FROM instance WHERE id = ?", (row_id,))
+    return tuple(Span(*fields) for fields in _SPAN.iter_unpack(rows[0][0])) if rows else ()
+
+
+def insert(transaction: Transaction, summary: Summary, file: str, size_bytes: int, digest: bytes, now: float) -> None:
+    """Add the rows of a new instance. Its study and series are made when they are new, completed when they are not."""
+    ref = summary.ref
+    _upsert_study(transaction, ref.study_uid, summary.study, now)
+    _upsert_series(transaction, ref, summary.series)
+    transaction.execute(
+        "INSERT INTO instance (study_uid, series_uid, sop_uid, sop_class_uid, transfer_syntax, instance_number, "
+        "number_of_frames, file, size_bytes, data_set_offset, pixel_data_offset, digest, spans, attributes, kept_at) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            ref.study_uid,
+            ref.series_uid,
+            ref.sop_uid,
+            summary.sop_class_uid,
+            summary.transfer_syntax,
+            integer(summary.instance, "00200013"),
+            summary.number_of_frames,
+            file,
+            size_bytes,
+            summary.data_set_offset,
+            summary.pixel_data_offset,
+            digest,
+            b"".join(_SPAN.pack(s.frame_number, s.offset, s.length, s.crc32) for s in summary.spans),
+            orjson.dumps(summary.instance),
+            now,
+        ),
+    )
+
+
+def _upsert_study(transaction: Transaction, study_uid: str, new: Mapping[str, Any], now: float) -> None:
+    row = transaction.row("SELECT attributes FROM study WHERE study_uid = ?", (study_uid,))
+    if row and not _adds(row[0], frozenset(new)):
+        transaction.execute("UPDATE study SET changed_at = ? WHERE study_uid = ?", (now, study_uid))
+        return
+    merged = {**new, **orjson.loads(row[0])} if row else new  # the first value told stays
+    transaction.execute(
+        "INSERT INTO study (study_uid, patient_id, study_date, accession_number, study_id, attributes, changed_at) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET patient_id = excluded.patient_id, "
+        "study_date = excluded.study_date, accession_number = excluded.accession_number, "
+        "study_id = excluded.study_id, attributes = excluded.attributes, changed_at = excluded.changed_at",
+        (
+            study_uid,
+            canonical("LO", text(merged, "00100020")),
+            canonical("DA", text(merged, "00080020")),
+            canonical("SH", text(merged, "00080050")),
+            canonical("SH", text(merged, "00200010")),
+            orjson.dumps(merged),
+            now,
+        ),
+    )
+    transaction.execute("DELETE FROM patient_name WHERE study_uid = ?", (study_uid,))
+    for name in spellings(merged.get("00100010", {})):
+        transaction.execute("INSERT INTO patient_name (study_uid, name) VALUES (?, ?)", (study_uid, name))
+
+
+def _upsert_series(transaction: Transaction, ref: InstanceRef, new: Mapping[str, Any]) -> None:
+    key = (ref.study_uid, ref.series_uid)
+    row = transaction.row("SELECT attributes FROM series WHERE study_uid = ? AND series_uid = ?", key)
+    if row and not _adds(row[0], frozenset(new)):
+        return
+    merged = {**new, **orjson.loads(row[0])} if row else new
+    transaction.execute(
+        "INSERT INTO series (study_uid, series_uid, modality, series_number, attributes) VALUES (?, ?, ?, ?, ?) "
+        "ON CONFLICT DO UPDATE SET modality = excluded.modality, series_number = excluded.series_number, "
+        "attributes = excluded.attributes",
+        (*key, text(merged, "00080060"), integer(merged, "00200011"), orjson.dumps(merged)),
+    )
+
+
+@lru_cache(maxsize=512)
+def _adds(known: bytes, tags: frozenset[str]) -> bool:
+    """Does an instance with these tags tell something the row `known` has not? Asked anew for each of its slices."""
+    return bool(tags - orjson.loads(known).keys())
+
+
+# --- Queries ---------------------------------------------------------------------------------------------------------
+
+_COLUMNS: Final = {
+    "0020000D": "st.study_uid",
+    "00100020": "st.patient_id",
+    "00080020": "st.study_date",
+    "00080050": "st.accession_number",
+    "00200010": "st.study_id",
+    "0020000E": "s.series_uid",
+    "00080060": "s.modality",
+    "00080018": "i.sop_uid",
+    "00080016": "i.sop_class_uid",
+}
+# Attributes whose values lie in rows below, or beside: table and column of them.
+_INSIDE: Final = {
+    "00100010": ("patient_name", "name"),
+    "00080061": ("series", "modality"),
+    "00080062": ("instance", "sop_class_uid"),
+}
+_FROM: Final = {
+    "study": "study st",
+    "series": "study st JOIN series s USING (study_uid)",
+    "instance": "study st JOIN series s USING (study_uid) JOIN instance i USING (study_uid, series_uid)",
+}
+_ORDER: Final = {
+    "study": "st.study_date DESC, st.study_uid",
+    "series": "st.study_date DESC, st.study_uid, s.series_number, s.series_uid",
+    "instance": "st.study_date DESC, st.study_uid, s.series_number, s.series_uid, i.instance_number, i.sop_uid",
+}
+_COUNTS: Final = {
+    "study": (
+        "(SELECT count(*) FROM series c WHERE c.study_uid = st.study_uid), "
+        "(SELECT count(*) FROM instance c WHERE c.study_uid = st.study_uid), "
+        "(SELECT group_concat(DISTINCT nullif(c.modality, '')) FROM series c WHERE c.study_uid = st.study_uid)"
+    ),
+    "series": (
+        "(SELECT count(*) FROM instance c WHERE c.study_uid = st.study_uid AND c.series_uid = s.series_uid), "
+        "s.attributes"
+    ),
+    "instance": "s.attributes, i.attributes, i.transfer_syntax",
+}
+
+
+def search(read: Read, query: Query) -> list[Attributes]:
+    """What matches, as DICOM JSON, with the attributes of the levels above; only `query.include` unless it is None."""
+    clauses, values, rest = _translated(query)
+    sql = (
+        f"SELECT st.attributes, {_COUNTS[query.level]} FROM {_FROM[query.level]}"  # noqa: S608 constants; values are bound
+        f"{' WHERE ' + ' AND '.join(clauses) if clauses else ''} ORDER BY {_ORDER[query.level]}"
+    )
+    if not rest:
+        found = [
+            _answer(query.level, row) for row in read(f"{sql} LIMIT ? OFFSET ?", [*values, query.limit, query.offset])
+        ]
+    else:
+        found = _page(read(sql, values), query, rest)
+    if query.include is None:
+        return found
+    return [{tag: item[tag] for tag in sorted(item.keys() & query.include)} for item in found]
+
+
+def _page(rows: Sequence[Row], query: Query, rest: Mapping[str, Criterion]) -> list[Attributes]:
+    """The page of `rows` that satisfy the criteria no column answers."""
+    matching: Iterator[Attributes] = (
+        item
+        for item in (_answer(query.level, row) for row in rows)
+        if all(satisfies(criterion, tag, item) for tag, criterion in rest.items())
+    )
+    page: list[Attributes] = []
+    for position, item in enumerate(matching):
+        if position >= query.offset + query.limit:
+            break
+        if position >= query.offset:
+            page.append(item)
+    return page
+
+
+def _translated(query: Query) -> tuple[list[str], list[str], dict[str, Criterion]]:
+    clauses: list[str] = []
+    values: list[str] = []
+    rest: dict[str, Criterion] = {}
+    for tag, criterion in query.criteria.items():
+        column = _COLUMNS.get(tag)
+        if tag in _INSIDE:
+            table, inside = _INSIDE[tag]
+            clause, bound = _clause(inside, criterion)
+            if bound:
+                clauses.append(f"st.study_uid IN (SELECT study_uid FROM {table} WHERE {clause})")  # noqa: S608
+                values += bound
+        elif (
+            column is None
+            or (column[:2] == "s." and query.level == "study")
+            or (column[:2] == "i." and query.level != "instance")
+        ):
+            rest[tag] = criterion
+        else:
+            clause, bound = _clause(column, criterion)
+            clauses.append(clause)
+            values += bound
+    return clauses, values, rest
+
+
+def _clause(column: str, criterion: Criterion) -> tuple[str, list[str]]:
+    """A criterion as SQL on a column that holds values as `match` compares them."""
+    match criterion:
+        case OneOf(values):
+            return (f"{column} IN ({', '.join('?' * len(values))})", list(values)) if values else ("1", [])
+        case Wildcard(pattern):
+            return f"{column} GLOB ?", [pattern.replace("[", "[[]")]
+        case Between(low, high):
+            return f"{column} >= ? AND {column} <= ?", [low or "0", high or "~"]
+
+
+def _answer(level: str, row: Row) -> Attributes:
+    answer: Attributes = orjson.loads(row[0])
+    answer["00080056"] = {"vr": "CS", "Value": ["ONLINE"]}
+    if level == "study":
+        answer["00201206"] = {"vr": "IS", "Value": [row[1]]}
+        answer["00201208"] = {"vr": "IS", "Value": [row[2]]}
+        answer["00080061"] = {"vr": "CS", "Value": sorted(row[3].split(","))} if row[3] else {"vr": "CS"}
+    elif level == "series":
+        answer |= orjson.loads(row[2])
+        answer["00201209"] = {"vr": "IS", "Value": [row[1]]}
+    else:
+        answer |= orjson.loads(row[1])
+        answer |= orjson.loads(row[2])
+        answer["00083002"] = {"vr": "UI", "Value": [row[3]]}
+    return answer
