@@ -15,14 +15,15 @@ Trying again is the outbox's business: nothing is sent twice here.
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
 
 import httpx2  # noqa: TID251  this file is the gate
 
+from drimbox import clock
 from drimbox.errors import Denied, Malformed, Unavailable
 from drimbox.settings import is_loopback
 
@@ -145,8 +146,8 @@ class Egress:
     ) -> AbstractAsyncContextManager[Streaming]:
         """GET and hand over the body as it comes. Errors as `post`, from the `async with` or from the chunks.
 
-        timeout_s: from the call to the end of the `async with`, the caller's own work included. idle_s: the longest
-        silence. Only one chunk (64 KiB) is held, so a slow reader slows the sender.
+        timeout_s: from the call to the last chunk, the caller's own work included; it is the next chunk that raises,
+        never that work. idle_s: the longest silence. One chunk (64 KiB) is held: a slow reader slows the sender.
         """
         return self._exchange("GET", url, None, headers, identity, ca, timeout_s, idle_s)
 
@@ -172,22 +173,18 @@ class Egress:
         origin = _origin(parsed)
         if origin not in self._allowed:
             raise Denied("outbound call", "this origin is not configured", detail=origin.host[:253])
-        deadline = asyncio.timeout(timeout_s)
+        deadline = _Deadline(origin.host, timeout_s)
+        async with deadline.held():
+            addresses = await self._resolve(origin)
+            transport = await self._transport(origin, identity, ca)
+            sent = {**headers, "Host": parsed.netloc.decode("ascii"), "Accept-Encoding": "identity"}
+            response = await _send(transport, method, parsed, addresses, sent, content, min(idle_s, timeout_s))
         try:
-            async with deadline:
-                addresses = await self._resolve(origin)
-                transport = await self._transport(origin, identity, ca)
-                sent = {**headers, "Host": parsed.netloc.decode("ascii"), "Accept-Encoding": "identity"}
-                response = await _send(transport, method, parsed, addresses, sent, content, min(idle_s, timeout_s))
-                try:
-                    _check(origin.host, response)
-                    yield Streaming(response.status_code, dict(response.headers), _chunks(origin.host, response))
-                finally:
-                    await response.aclose()
-        except TimeoutError as error:
-            if deadline.expired():
-                raise Unavailable(origin.host, f"no complete answer within {timeout_s:g} s") from error
-            raise
+            _check(origin.host, response)
+            async with aclosing(_chunks(origin.host, response, deadline)) as chunks:
+                yield Streaming(response.status_code, dict(response.headers), chunks)
+        finally:
+            await response.aclose()
 
     async def _resolve(self, origin: Origin) -> list[Address]:
         """The addresses to try, each of them allowed. One bad address condemns the name."""
@@ -314,9 +311,14 @@ def _check(host: str, response: httpx2.Response) -> None:
         raise Unavailable(host, "it answers with a compression that was not asked for")
 
 
-async def _chunks(host: str, response: httpx2.Response) -> AsyncIterator[bytes]:
-    with _outside(host):
-        async for chunk in response.aiter_raw():
+async def _chunks(host: str, response: httpx2.Response, deadline: "_Deadline") -> AsyncGenerator[bytes, None]:
+    async with aclosing(response.aiter_raw()) as raw:
+        while True:
+            with _outside(host):
+                async with deadline.held():
+                    chunk = await anext(raw, None)
+            if chunk is None:
+                return
             yield chunk
 
 
@@ -327,6 +329,24 @@ async def _read_whole(url: str, answer: Streaming, max_bytes: int) -> Answer:
         if len(content) > max_bytes:
             raise Unavailable(read_origin(url).host, f"its answer is over {max_bytes} bytes")
     return Answer(answer.status, answer.headers, bytes(content))
+
+
+@dataclass(frozen=True, slots=True)
+class _Deadline:
+    """One absolute deadline for several waits. It is armed only while we wait for the other end."""
+
+    host: str
+    timeout_s: float
+    started: float = field(default_factory=lambda: clock.ticks())
+
+    @asynccontextmanager
+    async def held(self) -> AsyncIterator[None]:
+        left = self.started + self.timeout_s - clock.ticks()
+        try:
+            async with asyncio.timeout(left):
+                yield
+        except TimeoutError as error:
+            raise Unavailable(self.host, f"no complete answer within {self.timeout_s:g} s") from error
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from drimbox import clock
 from drimbox.egress import Egress
 from drimbox.errors import Denied, DrimboxError, Malformed, Unavailable
 
@@ -138,6 +139,20 @@ async def test_the_deadline_is_absolute(handler: Handler) -> None:
     async with serving(handler) as origin, gate(origin) as egress:
         with pytest.raises(Unavailable, match=r"0\.2 s"):
             await egress.get(origin, headers={}, timeout_s=0.2, max_bytes=1 << 20)
+
+
+async def test_a_slow_reader_is_told_at_its_next_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
+    start = clock.ticks()
+    monkeypatch.setattr(clock, "ticks", lambda: start)
+    async with (
+        serving(trickling) as origin,
+        gate(origin) as egress,
+        egress.stream(origin, headers={}, timeout_s=60, idle_s=60) as answer,
+    ):
+        assert await anext(answer.chunks)
+        monkeypatch.setattr(clock, "ticks", lambda: start + 61)
+        with pytest.raises(Unavailable, match="60 s"):
+            await anext(answer.chunks)
 
 
 async def test_silence_ends_a_stream() -> None:
