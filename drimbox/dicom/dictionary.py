@@ -13,7 +13,7 @@ _CHOICE = {
     "NONE": "UN",
 }
 
-_KNOWN: Final[dict[int, str]] = {tag: _CHOICE.get(row[0], row[0]) for tag, row in DicomDictionary.items()}
+KNOWN: Final[dict[int, str]] = {tag: _CHOICE.get(row[0], row[0]) for tag, row in DicomDictionary.items()}
 # 0028xxyy masks only matter to retired compression; 50xx and 60xx are curves and overlays, sixteen of each.
 _REPEATED: Final[dict[int, str]] = {
     int(mask.replace("xx", "00"), 16): _CHOICE.get(row[0], row[0])
@@ -31,7 +31,7 @@ def vr_of(tag: int) -> str:
 
     "US or SS" gives US: see SIGNED_IF_PIXELS_ARE, the tags that follow Pixel Representation (0028,0103).
     """
-    known = _KNOWN.get(tag)
+    known = KNOWN.get(tag)
     if known is not None:
         return known
     if tag & 0x0000FFFF == 0:

@@ -23,8 +23,9 @@ PREAMBLE_BYTES: Final = 128
 PREFIX: Final = b"DICM"
 MOST_PREFACE_BYTES: Final = 2**16  # a preface with private information in it seldom passes 1 KiB
 
-_LONG_FORM = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
-_SHORT_FORM = frozenset(
+# VRs by the form of their element in explicit VR (PS3.5 §7.1.2): length in 32 bits after two reserved bytes, or 16.
+LONG_FORM = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
+SHORT_FORM = frozenset(
     {b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL", b"IS", b"LO", b"LT"}
     | {b"PN", b"SH", b"SL", b"SS", b"ST", b"TM", b"UI", b"UL", b"US"}
 )
@@ -130,9 +131,9 @@ def _read_group(head: bytes, start: int) -> tuple[dict[int, bytes], int]:
         if position + 12 > len(head):
             raise _unfinished(head)
         number, vr, short = struct.unpack_from("<H2sH", head, position + 2)
-        if vr in _LONG_FORM:
+        if vr in LONG_FORM:
             length, at = struct.unpack_from("<I", head, position + 8)[0], position + 12
-        elif vr in _SHORT_FORM:
+        elif vr in SHORT_FORM:
             length, at = short, position + 8
         else:
             length, at = struct.unpack_from("<I", head, position + 4)[0], position + 8
@@ -173,6 +174,6 @@ _FIRST_TAGS = frozenset(
 
 
 def _guess_transfer_syntax(first: bytes) -> str:
-    if first[4:6] not in _LONG_FORM and first[4:6] not in _SHORT_FORM:
+    if first[4:6] not in LONG_FORM and first[4:6] not in SHORT_FORM:
         return IMPLICIT_LITTLE_ENDIAN
     return EXPLICIT_BIG_ENDIAN if first[0] == 0 else EXPLICIT_LITTLE_ENDIAN
