@@ -132,6 +132,10 @@ class Outbox:
         )
         return Job(job_id, study_uid, report_id, attempts, submission)
 
+    async def release_leases(self) -> None:
+        """Take up at once what this node was doing when it was killed: its folder is locked, nobody else does it."""
+        await self._database.write(lambda transaction: transaction.execute("UPDATE job SET leased_until = 0"))
+
     async def report(self, report_id: int) -> Report:
         """The report a job speaks of."""
         rows = await self._database.read("SELECT fields, message, cda FROM report WHERE id = ?", (report_id,))
@@ -175,13 +179,19 @@ class Outbox:
         await self._set(job.id, "done", "")
 
     async def park(self, job_id: int, reason: str) -> None:
-        """No further attempt until a human says so."""
+        """No further attempt until a human says so. Raises NotFound when there is no such unfinished job."""
         await self._set(job_id, "parked", reason)
 
     async def _set(self, job_id: int, state: JobState, reason: str) -> None:
         values = (state, reason, clock.now().timestamp(), job_id)
-        sql = "UPDATE job SET state = ?, last_error = ?, settled_at = ?, leased_until = 0 WHERE id = ?"
-        await self._database.write(lambda transaction: transaction.execute(sql, values))
+        sql = "UPDATE job SET state = ?, last_error = ?, settled_at = ?, leased_until = 0 WHERE id = ? AND state <> 'done'"
+
+        def work(transaction: Transaction) -> int:
+            transaction.execute(sql, values)
+            return transaction.changes()
+
+        if not await self._database.write(work):
+            raise NotFound("outbox", "no unfinished job has this number")
 
     async def later(self, job: Job, reason: str, first_s: float, most_s: float) -> None:
         """Try again after a pause that doubles each time, with jitter so that many jobs do not come at once."""

@@ -25,18 +25,18 @@ class Visits:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def list_document(self, document_id: str, ins: str, listed: bytes) -> None:
-        """Remember a document the DMP listed for the patient whose INS matricule is `ins`."""
-        row = (document_id, ins, listed, clock.now().timestamp())
-        sql = "INSERT INTO document (document_id, ins, listed, listed_at) VALUES (?, ?, ?, ?)"
+    async def list_document(self, document_id: str, in_context: bytes) -> None:
+        """Remember a document the DMP listed, and the patient it was listed for."""
+        row = (document_id, in_context, clock.now().timestamp())
+        sql = "INSERT INTO document (document_id, in_context, listed_at) VALUES (?, ?, ?)"
         await self._database.write(lambda transaction: transaction.execute(sql, row))
 
-    async def document(self, document_id: str) -> tuple[str, bytes]:
-        """(ins, listed). Raises NotFound."""
-        rows = await self._database.read("SELECT ins, listed FROM document WHERE document_id = ?", (document_id,))
+    async def document(self, document_id: str) -> bytes:
+        """What `list_document` was given. Raises NotFound."""
+        rows = await self._database.read("SELECT in_context FROM document WHERE document_id = ?", (document_id,))
         if not rows:
             raise NotFound("document", "it was not listed here, or too long ago: search the patient again")
-        return rows[0][0], rows[0][1]
+        return bytes(rows[0][0])
 
     async def open(self, visit: Visit, lasts_s: float) -> None:
         """Begin a visit."""
@@ -55,14 +55,14 @@ class Visits:
             raise NotFound("visit", "it has ended: open the document again")
         return Visit(*rows[0])
 
-    async def end(self, before: float) -> list[str]:
-        """End the visits and forget the documents older than `before`; the studies nobody visits any more."""
+    async def end(self, before: float) -> tuple[list[str], list[str]]:
+        """End what has expired by `before`: the ids of the visits, and the studies nobody visits any more."""
 
-        def work(transaction: Transaction) -> list[str]:
+        def work(transaction: Transaction) -> tuple[list[str], list[str]]:
             transaction.execute("DELETE FROM document WHERE listed_at <= ?", (before - _DOCUMENT_S,))
-            ended = transaction.execute("DELETE FROM visit WHERE expires_at <= ? RETURNING study_uid", (before,))
-            studies = {str(row[0]) for row in ended}
+            sql = "DELETE FROM visit WHERE expires_at <= ? RETURNING visit_id, study_uid"
+            ended = [(str(row[0]), str(row[1])) for row in transaction.execute(sql, (before,))]
             still = {str(row[0]) for row in transaction.execute("SELECT study_uid FROM visit")}
-            return sorted(studies - still)
+            return [visit_id for visit_id, _ in ended], sorted({study_uid for _, study_uid in ended} - still)
 
         return await self._database.write(work)

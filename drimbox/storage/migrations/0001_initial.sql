@@ -101,8 +101,7 @@ CREATE INDEX job_by_state ON job (state, next_try);
 -- Consultation: documents the DMP listed for a patient in context, and the studies on loan.
 CREATE TABLE document (
   document_id TEXT PRIMARY KEY,
-  ins TEXT NOT NULL,
-  listed BLOB NOT NULL,
+  in_context BLOB NOT NULL,
   listed_at REAL NOT NULL
 ) WITHOUT ROWID;
 

@@ -1,0 +1,57 @@
+"""Small invented instances for tests, written with pydicom, which is not the reader under test."""
+
+from typing import Any
+
+import pydicom
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_dataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+
+STUDY = "1.2.826.0.1.3680043.8.498.1"
+
+
+def ct(series: int = 1, number: int = 1, study: str = STUDY, **attributes: Any) -> FileDataset:
+    """A CT slice of 16 x 16 whose pixels depend on its number. attributes: by keyword, over these."""
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.MediaStorageSOPClassUID = CTImageStorage
+    made = FileDataset("", {}, file_meta=meta, preamble=bytes(128))
+    values = {
+        "SOPClassUID": CTImageStorage,
+        "SOPInstanceUID": f"{study}.{series}.{number}",
+        "StudyInstanceUID": study,
+        "SeriesInstanceUID": f"{study}.{series}",
+        "StudyDate": "20260301",
+        "StudyTime": "101500",
+        "AccessionNumber": "ACC1",
+        "PatientName": "PAT-TROIS^DOMINIQUE",
+        "PatientID": "IPP101",
+        "StudyDescription": "TDM thorax",
+        "Modality": "CT",
+        "SeriesNumber": series,
+        "SeriesDescription": f"serie {series}",
+        "InstanceNumber": number,
+        "Rows": 16,
+        "Columns": 16,
+        "SamplesPerPixel": 1,
+        "PhotometricInterpretation": "MONOCHROME2",
+        "BitsAllocated": 16,
+        "BitsStored": 16,
+        "HighBit": 15,
+        "PixelRepresentation": 0,
+        "PixelData": bytes([series % 256, number % 256]) * 256,
+    } | attributes
+    for keyword, value in values.items():
+        if value is not None:
+            setattr(made, keyword, value)
+    meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID
+    return made
+
+
+def data_set_bytes(made: pydicom.Dataset) -> bytes:
+    """Its data set as C-STORE would carry it, in Explicit VR Little Endian."""
+    buffer = DicomBytesIO()
+    buffer.is_little_endian, buffer.is_implicit_VR = True, False
+    write_dataset(buffer, made)
+    return buffer.getvalue()

@@ -1,0 +1,78 @@
+"""The group commit: what a failing work undoes, and what it does not."""
+
+import asyncio
+
+import pytest
+
+from drimbox.errors import Corrupt, Unavailable
+from drimbox.storage.database import Database
+
+
+@pytest.fixture
+def database(tmp_path):
+    database = Database(tmp_path / "index.db")
+    yield database
+    database.close()
+
+
+def add(name):
+    return lambda transaction: transaction.execute("INSERT INTO document VALUES (?, x'00', 0)", (name,))
+
+
+async def names(database):
+    return [row[0] for row in await database.read("SELECT document_id FROM document ORDER BY 1")]
+
+
+async def test_a_work_that_raises_undoes_its_own_rows_only(database):
+    def failing(transaction):
+        add("half")(transaction)
+        raise ValueError("no")
+
+    results = await asyncio.gather(
+        database.write(add("a")), database.write(failing), database.write(add("b")), return_exceptions=True
+    )
+    assert isinstance(results[1], ValueError)
+    assert await names(database) == ["a", "b"]
+
+
+async def test_what_must_come_before_the_commit_undoes_the_group_when_it_fails(database):
+    def work(transaction):
+        add("a")(transaction)
+        transaction.before_commit["folder"] = fail
+
+    def fail():
+        raise Unavailable("volume", "could not sync a folder")
+
+    with pytest.raises(Unavailable):
+        await database.write(work)
+    assert await names(database) == []
+    await database.write(add("b"))
+    assert await names(database) == ["b"]
+
+
+async def test_the_schema_is_made_once_and_rows_stay(tmp_path):
+    first = Database(tmp_path / "index.db")
+    await first.write(add("a"))
+    first.close()
+    second = Database(tmp_path / "index.db")
+    assert await names(second) == ["a"]
+    second.close()
+
+
+def test_a_file_that_is_no_database_is_refused_plainly(tmp_path):
+    (tmp_path / "index.db").write_bytes(b"this is not SQLite" * 100)
+    with pytest.raises(Corrupt, match="rebuild"):
+        Database(tmp_path / "index.db")
+
+
+async def test_a_newer_schema_is_refused(tmp_path):
+    database = Database(tmp_path / "index.db")
+    database._writer.execute("PRAGMA user_version=999")
+    database.close()
+    with pytest.raises(Unavailable, match="newer"):
+        Database(tmp_path / "index.db")
+
+
+def test_a_commit_is_durable_and_other_connections_see_it(database):
+    assert database.read_here("PRAGMA journal_mode") == [("wal",)]
+    assert database._writer.execute("PRAGMA synchronous").fetchall() == [(2,)]  # FULL
