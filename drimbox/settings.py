@@ -96,6 +96,7 @@ class Dmp(_Section):
     repository_url: str = ""
     registry_url: str = ""
     ca: Path | None = None
+    ins_authority: str = "1.2.250.1.213.1.4.8"  # INS-NIR; 1.2.250.1.213.1.4.10 on the test bench
     software: Software = Software()
     structures: tuple[DmpStructure, ...] = ()
     timeout_s: float = Field(30, gt=0)
