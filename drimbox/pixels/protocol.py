@@ -1,0 +1,132 @@
+"""What the node and a worker say to each other over their socket.
+
+A request is a length, a JSON header, and the kept file as an open descriptor; an answer is a length, a JSON header,
+and raw bytes. JSON and not pickle: a worker whose codec was taken over must not be able to run code in the node.
+"""
+
+import json
+import struct
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final, Literal
+
+from drimbox.errors import leaves
+from drimbox.model import Span
+from drimbox.pixels.transcode import Copy, Frames, Segment
+
+LENGTH: Final = struct.Struct("!I")
+MOST_HEADER_BYTES: Final = 64 * 2**20
+
+_LEAVES = {leaf.__name__: leaf for leaf in leaves()}
+
+
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """What one worker may use, and how big one frame may be.
+
+    memory_bytes: of address space, where a codec needs a few times its frame. cpu_s and job_s: for one job, the first
+    enforced by the kernel, the second, of wall clock, by the node. answer_bytes: no frame is added to an answer that
+    has as many already.
+    """
+
+    frame_bytes: int = 512 * 2**20
+    memory_bytes: int = 4 * 2**30
+    cpu_s: int = 30
+    job_s: float = 60
+    answer_bytes: int = 4 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One request. `frames`: decode these; `outline`: tell how the instance is rewritten.
+
+    spans: of each frame of `frame_numbers`, in the same order.
+    """
+
+    kind: Literal["frames", "outline"]
+    transfer_syntax: str
+    frame_numbers: Sequence[int] = ()
+    spans: Sequence[Sequence[Span]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a worker found: facts, and bytes in parts."""
+
+    facts: dict[str, Any]
+    parts: list[bytes]
+
+
+def build_request(job: Job) -> bytes:
+    """The header of a request, to be sent behind its length."""
+    return json.dumps(asdict(job), separators=(",", ":")).encode()
+
+
+def read_request(header: bytes) -> Job:
+    """The job a request asks for. The node wrote it: it is believed."""
+    fields = json.loads(header)
+    spans = [[Span(**span) for span in frame] for frame in fields.pop("spans")]
+    return Job(**fields, spans=spans)
+
+
+def build_answer(answer: Answer) -> bytes:
+    """The head of an answer, length included; its parts follow as they are."""
+    return _framed({"facts": answer.facts, "sizes": [len(part) for part in answer.parts]})
+
+
+def build_refusal(leaf: str, what: str, why: str, detail: str = "") -> bytes:
+    """An answer that is a leaf of errors.py, by name; no name is a bug."""
+    return _framed({"refusal": leaf, "what": what, "why": why, "detail": detail})
+
+
+def _framed(header: dict[str, Any]) -> bytes:
+    content = json.dumps(header, separators=(",", ":")).encode()
+    return LENGTH.pack(len(content)) + content
+
+
+def read_answer_header(header: bytes) -> tuple[dict[str, Any], list[int]]:
+    """The facts of an answer and the sizes of its parts. Raises the leaf it carries; RuntimeError for a bug.
+
+    Nothing in it is believed: a worker may have been taken over by what it decoded.
+    """
+    fields = json.loads(header)
+    if "refusal" in fields:
+        leaf = _LEAVES.get(str(fields["refusal"]))
+        if leaf is None:
+            raise RuntimeError(str(fields.get("detail")))
+        raise leaf(str(fields["what"]), str(fields["why"]), detail=str(fields["detail"]))
+    sizes = [int(size) for size in fields["sizes"]]
+    if any(size < 0 for size in sizes):
+        raise ValueError("a part of negative size")
+    return dict(fields["facts"]), sizes
+
+
+def build_outline(segments: Sequence[Segment]) -> Answer:
+    """The segments of an instance as an answer: bytes are parts, the others facts."""
+    order: list[list[Any]] = []
+    parts: list[bytes] = []
+    for segment in segments:
+        match segment:
+            case bytes():
+                order.append(["bytes"])
+                parts.append(segment)
+            case Copy(offset, length, word_bytes):
+                order.append(["copy", offset, length, word_bytes])
+            case Frames(count, frame_bits):
+                order.append(["frames", count, frame_bits])
+    return Answer({"order": order}, parts)
+
+
+def read_outline(answer: Answer) -> list[Segment]:
+    """The segments again."""
+    parts = iter(answer.parts)
+    segments: list[Segment] = []
+    for kind, *numbers in answer.facts["order"]:
+        match kind:
+            case "bytes":
+                segments.append(next(parts))
+            case "copy":
+                segments.append(Copy(*map(int, numbers)))
+            case "frames":
+                segments.append(Frames(*map(int, numbers)))
+    return segments

@@ -1,0 +1,199 @@
+"""The program of a worker process: `python -m drimbox.pixels.worker CAPS`, its socket on standard input.
+
+It says it is ready once the codecs are loaded and the rest of the machine is out of reach, then does one job after the
+other. It ends when the node does, whatever it is doing: the socket hangs up.
+"""
+
+import json
+import os
+import select
+import socket
+import sys
+import time
+import traceback
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from threading import Thread
+
+from drimbox.dicom.data_set import DataSet, open_data_set
+from drimbox.dicom.elements import PIXELS, UNDEFINED, Event, Limits
+from drimbox.dicom.frames import Geometry
+from drimbox.dicom.part10 import Readable
+from drimbox.errors import Corrupt, DrimboxError, NotAcceptable, NotFound, TooLarge
+from drimbox.model import Span
+from drimbox.pixels.bits import cut_bits
+from drimbox.pixels.confine import confine, confine_time
+from drimbox.pixels.decode import decode_frame
+from drimbox.pixels.description import DescriptionReader, PixelDescription, checked_description
+from drimbox.pixels.kept_file import KeptFile
+from drimbox.pixels.protocol import (
+    LENGTH,
+    Answer,
+    Caps,
+    Job,
+    build_answer,
+    build_outline,
+    build_refusal,
+    read_request,
+)
+from drimbox.pixels.transcode import pixel_word_bytes, rewrite, swapped
+
+_MOST_REMEMBERED = 64
+
+
+@dataclass(frozen=True, slots=True)
+class _Image:
+    """What is remembered of a file. The last three, of native pixels only: their element."""
+
+    description: PixelDescription
+    vr: str = ""
+    offset: int = 0
+    length: int = 0
+
+
+class Worker:
+    """Does jobs. Remembers the last images: a loop of frames reads their header once."""
+
+    def __init__(self, caps: Caps) -> None:
+        self._caps = caps
+        self._images: dict[tuple[int, ...], _Image] = {}
+
+    def do(self, file: KeptFile, job: Job) -> Answer:
+        """Answer, or raise a leaf of errors.py."""
+        data_set = open_data_set(file, Limits())
+        if data_set.syntax.uid != job.transfer_syntax:
+            raise Corrupt("kept file", "its transfer syntax is not the one that was kept")
+        if job.kind == "outline":
+            return build_outline(rewrite(data_set, self._caps.frame_bytes))
+        image = self._images.get(file.identity) or self._remember(file.identity, data_set)
+        frames: list[bytes] = []
+        size = 0
+        for frame_number, spans in zip(job.frame_numbers, job.spans, strict=True):
+            try:
+                frame = self._frame(data_set, image, frame_number, spans)
+            except DrimboxError:
+                if frames:
+                    break  # those before it are good; the next job begins with it
+                raise
+            frames.append(frame)
+            size += len(frame)
+            if size >= self._caps.answer_bytes:
+                break
+        return Answer({}, frames)
+
+    def _remember(self, identity: tuple[int, ...], data_set: DataSet) -> _Image:
+        description = DescriptionReader()
+        pixels: Event | None = None
+        for event in data_set.reader:
+            level, tag, _, offset, length = event
+            if level == 0 and not description.note(data_set.reader, tag, offset, length):
+                if data_set.syntax.encapsulated:
+                    break
+                if tag in PIXELS:
+                    pixels = event
+        image = _Image(checked_description(description.result(), self._caps.frame_bytes), *(pixels or ())[2:])
+        if len(self._images) >= _MOST_REMEMBERED:
+            self._images.clear()
+        self._images[identity] = image
+        return image
+
+    def _frame(self, data_set: DataSet, image: _Image, frame_number: int, spans: Sequence[Span]) -> bytes:
+        if sum(span.length for span in spans) > self._caps.frame_bytes:
+            raise TooLarge("frame", f"at most {self._caps.frame_bytes} bytes are decoded")
+        stored = b"".join(_read_span(data_set.source, span) for span in spans)
+        if not data_set.syntax.encapsulated:
+            return _cut_native(data_set, image, frame_number)
+        if not spans:
+            raise NotFound("frame", f"frame {frame_number} is not there, or cannot be told from the others")
+        return decode_frame(stored, data_set.syntax.uid, image.description)
+
+
+def _read_span(source: Readable, span: Span) -> bytes:
+    content = source.read_at(span.offset, span.length)
+    if len(content) != span.length or zlib.crc32(content) != span.crc32:
+        raise Corrupt("frame", "its bytes are not those that were kept")
+    return content
+
+
+def _cut_native(data_set: DataSet, image: _Image, frame_number: int) -> bytes:
+    """Cut one frame out of native pixels, at the bit, its words in little endian order.
+
+    Words of big endian count from the start of the value: an odd frame of bytes in OW needs the byte beside it
+    (PS3.5 §8.1.1, annex D).
+    """
+    d = image.description
+    if not 1 <= frame_number <= d.number_of_frames:
+        raise NotFound("frame", f"the instance has no frame {frame_number}")
+    bits = Geometry(d.rows, d.columns, d.samples, d.bits_allocated, d.photometric).bits_per_frame
+    first_bit = (frame_number - 1) * bits
+    if image.length == UNDEFINED or first_bit + bits > image.length * 8:
+        raise NotAcceptable("frame", "there are fewer pixels than declared; ask for the stored syntax")
+    word_bytes = 1 if data_set.syntax.little_endian else pixel_word_bytes(image.vr, d.bits_allocated)
+    first = first_bit // 8
+    end = (first_bit + bits + 7) // 8
+    before = first % word_bytes
+    aligned = -(-end // word_bytes) * word_bytes - first + before
+    window = swapped(data_set.source.read_at(image.offset + first - before, aligned), word_bytes)[before:]
+    if len(window) < end - first:
+        raise NotAcceptable("frame", "its pixels are cut; ask for the stored syntax")
+    return cut_bits(window, first_bit % 8, bits)
+
+
+def _end_with_node(connection: socket.socket) -> None:
+    """Leave at once when the node hangs up, be it killed: a decoder at work would not notice."""
+    poll = select.poll()
+    poll.register(connection, select.POLLRDHUP)
+    poll.poll()
+    os._exit(0)
+
+
+def _receive(connection: socket.socket, length: int) -> bytes:
+    content = bytearray()
+    while len(content) < length:
+        piece = connection.recv(min(length - len(content), 2**20))
+        if not piece:
+            os._exit(0)
+        content += piece
+    return bytes(content)
+
+
+def serve(connection: socket.socket, caps: Caps) -> None:
+    """Do jobs until the node hangs up."""
+    worker = Worker(caps)
+    connection.sendall(build_answer(Answer({}, [])))
+    while True:
+        head, descriptors, _, _ = socket.recv_fds(connection, LENGTH.size, 1)
+        if not head or not descriptors:
+            os._exit(0)
+        head += _receive(connection, LENGTH.size - len(head))
+        job = read_request(_receive(connection, LENGTH.unpack(head)[0]))
+        confine_time(time.process_time(), caps.cpu_s)
+        parts: list[bytes] = []
+        try:
+            answer = worker.do(KeptFile(descriptors[0]), job)
+            header, parts = build_answer(answer), answer.parts
+        except DrimboxError as refusal:
+            header = build_refusal(type(refusal).__name__, refusal.what, refusal.why, refusal.detail)
+        except MemoryError:
+            header = build_refusal(NotAcceptable.__name__, "image", "it needs more memory than a decoder is given")
+        except Exception:  # the outermost loop: the node raises it as a bug, with an incident number
+            header = build_refusal("", "pixel worker", "", traceback.format_exc()[-4000:])
+        finally:
+            os.close(descriptors[0])
+        connection.sendall(header)
+        for part in parts:
+            connection.sendall(part)
+
+
+def main() -> None:
+    """Load, confine, serve."""
+    caps = Caps(**json.loads(sys.argv[1]))
+    connection = socket.socket(fileno=0)
+    Thread(target=_end_with_node, args=(connection,), daemon=True).start()
+    confine(caps.memory_bytes)
+    serve(connection, caps)
+
+
+if __name__ == "__main__":
+    main()
