@@ -16,8 +16,10 @@ import asyncio
 import socket
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
 
@@ -28,6 +30,7 @@ from drimbox.errors import Denied, Malformed, Unavailable
 from drimbox.settings import is_loopback
 
 _CONNECT_S = 10.0
+_RESOLVER_THREADS = 4
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 # PS3.15 B.13 and the ANSSI guide on TLS: forward secrecy and authenticated encryption; TLS 1.3 has nothing else.
 _TLS12_SUITES = "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM"
@@ -42,7 +45,11 @@ Address = IPv4Address | IPv6Address
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The certificate we present, and the authorities we believe (the system's when `ca` is None). PEM files."""
+    """The certificate we present, and the authorities we believe (the system's when `ca` is None). PEM files.
+
+    When the file of authorities also holds revocation lists, the whole chain is checked against them, and a list that
+    has expired refuses everybody: whoever installs lists must renew them. A renewed file is taken up by itself.
+    """
 
     certificate: Path
     key: Path
@@ -100,6 +107,8 @@ class Egress:
                 raise Malformed("configuration", f"{origin.host}: https is required, except on loopback")
         self._contexts: dict[object, ssl.SSLContext] = {}
         self._transports: dict[object, httpx2.AsyncHTTPTransport] = {}
+        # Apart from the loop's own threads: a name server that hangs must not hold up what the node reads from disk.
+        self._resolver = ThreadPoolExecutor(_RESOLVER_THREADS, "resolver")
 
     async def post(
         self,
@@ -152,7 +161,8 @@ class Egress:
         return self._exchange("GET", url, None, headers, identity, ca, timeout_s, idle_s)
 
     async def close(self) -> None:
-        """Close every connection."""
+        """Close every connection. A call after this is a bug."""
+        self._resolver.shutdown(wait=False, cancel_futures=True)
         transports, self._transports = self._transports, {}
         for transport in transports.values():
             await transport.aclose()
@@ -192,9 +202,9 @@ class Egress:
             return [ip_address(origin.host)]  # a literal in the configuration is explicit
         except ValueError:
             pass
-        loop = asyncio.get_running_loop()
+        look_up = partial(socket.getaddrinfo, origin.host, origin.port, type=socket.SOCK_STREAM)
         try:
-            found = await loop.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
+            found = await asyncio.get_running_loop().run_in_executor(self._resolver, look_up)
         except (OSError, UnicodeError) as error:
             raise Unavailable(origin.host, "the name does not resolve") from error
         addresses = list(dict.fromkeys(ip_address(entry[4][0]) for entry in found))
@@ -270,6 +280,8 @@ def _build_context(identity: Identity | None, ca: Path | None) -> ssl.SSLContext
     authorities = identity.ca if identity else ca
     if authorities:
         context.load_verify_locations(authorities)
+        if context.cert_store_stats()["crl"]:
+            context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
     else:
         context.load_default_certs()
     if identity:

@@ -4,10 +4,14 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from drimbox.egress import Egress, Identity
@@ -161,3 +165,55 @@ def test_keys_are_for_their_owner_and_leaves_say_their_use(certificates: Sandbox
     client = x509.load_pem_x509_certificate(certificates.client_certificate.read_bytes())
     uses = client.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     assert list(uses) == [ExtendedKeyUsageOID.CLIENT_AUTH]
+
+
+def revocation_list(ca: x509.Certificate, key: rsa.RSAPrivateKey, *serials: int, days: int = 1) -> bytes:
+    now = datetime.now(UTC)
+    builder = x509.CertificateRevocationListBuilder().issuer_name(ca.subject)
+    builder = builder.last_update(now - timedelta(days=7)).next_update(now + timedelta(days=days))
+    for serial in serials:
+        revoked = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now).build()
+        builder = builder.add_revoked_certificate(revoked)
+    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+async def test_a_revoked_certificate_is_refused(certificates: SandboxCertificates, tmp_path: Path) -> None:
+    """The sandbox's authority throws its key away: here another one signs the same server key."""
+    served = x509.load_pem_x509_certificate(certificates.server_certificate.read_bytes())
+    sandbox_ca = x509.load_pem_x509_certificate(certificates.ca.read_bytes())
+    key = rsa.generate_private_key(65537, 2048)
+    ca, leaf = (
+        _signed(sandbox_ca, key.public_key(), key),
+        _signed(served, served.public_key(), key),
+    )
+    (tmp_path / "server.pem").write_bytes(leaf.public_bytes(serialization.Encoding.PEM))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "server.pem", certificates.server_key)
+    trusted = tmp_path / "authorities.pem"
+    authority = ca.public_bytes(serialization.Encoding.PEM)
+    async with serving(context) as port:
+        url = f"https://localhost:{port}/"
+        egress = Egress([url])
+        for content, answers in (
+            (authority, True),
+            (authority + revocation_list(ca, key, 12345), True),
+            (authority + revocation_list(ca, key, leaf.serial_number), False),
+            (authority + revocation_list(ca, key, days=-1), False),
+        ):
+            trusted.write_bytes(content)
+            if answers:
+                assert (await egress.get(url, headers={}, ca=trusted, timeout_s=5, max_bytes=99)).status == 200
+            else:
+                with pytest.raises(Unavailable, match="not trusted"):
+                    await egress.get(url, headers={}, ca=trusted, timeout_s=5, max_bytes=99)
+        await egress.close()
+
+
+def _signed(like: x509.Certificate, public_key: Any, key: rsa.RSAPrivateKey) -> x509.Certificate:
+    """The same certificate, for `public_key`, signed by `key`."""
+    builder = x509.CertificateBuilder(like.issuer, like.subject, public_key, like.serial_number)
+    builder = builder.not_valid_before(like.not_valid_before_utc).not_valid_after(like.not_valid_after_utc)
+    for extension in like.extensions:
+        if not isinstance(extension.value, x509.SubjectKeyIdentifier | x509.AuthorityKeyIdentifier):
+            builder = builder.add_extension(extension.value, extension.critical)
+    return builder.sign(key, hashes.SHA256())
