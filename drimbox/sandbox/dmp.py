@@ -1,0 +1,229 @@
+"""A DMP for tests and for the sandbox: repository and registry of XDS.b, strict, on loopback, misbehaving on demand.
+
+It requires a client certificate and a VIHF, checks each message as `dmp_wire`, `dmp_assertion` and `dmp_rules` say, and
+keeps what it accepts in a folder. It shares no builder and no parser with the product.
+
+    POST /repository            ITI-41, ITI-43
+    POST /registry              ITI-18: FindDocuments, GetDocuments
+    GET  /control/documents     what it holds, as JSON; ?patient=<CX>
+    POST /control/misbehave     {"transaction": "register", "how": "cut", "after_commit": true}
+"""
+
+import asyncio
+import json
+import re
+import socket
+from collections import deque
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from ssl import CERT_REQUIRED
+from typing import Any, Literal, get_args
+from urllib.parse import parse_qs
+
+import uvicorn
+from cryptography import x509
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from drimbox.sandbox.certificates import SandboxCertificates
+from drimbox.sandbox.dmp_assertion import Vihf, check_vihf
+from drimbox.sandbox.dmp_misbehave import SOAP_TYPE, Altered, How, Misbehaviour, Reply, go_wrong
+from drimbox.sandbox.dmp_queries import answer_query, answer_retrieve
+from drimbox.sandbox.dmp_rules import RuleBrokenError, check_submission
+from drimbox.sandbox.dmp_store import Holding, Store
+from drimbox.sandbox.dmp_wire import Fault, Request, read_request, write_answer, write_fault, write_registry_response
+
+Transaction = Literal["register", "query", "retrieve"]
+
+_ACTIONS: Mapping[tuple[str, str], Transaction] = {
+    ("/repository", "urn:ihe:iti:2007:ProvideAndRegisterDocumentSet-b"): "register",
+    ("/repository", "urn:ihe:iti:2007:RetrieveDocumentSet"): "retrieve",
+    ("/registry", "urn:ihe:iti:2007:RegistryStoredQuery"): "query",
+}
+_ACTION = re.compile(r'action="([^"]+)"')
+_SUCCESS = "urn:oasis:names:tc:ebxml-regrep:ResponseStatusType:Success"
+_FAILURE = "urn:oasis:names:tc:ebxml-regrep:ResponseStatusType:Failure"
+_MAX_BODY = 64 * 2**20
+
+
+class Dmp:
+    """The ASGI application. A misbehaviour is used up by one request of its transaction."""
+
+    def __init__(self, folder: Path, ca: Path) -> None:
+        self.received: dict[Transaction, int] = dict.fromkeys(get_args(Transaction), 0)
+        self._store = Store(folder)
+        self._ca = x509.load_pem_x509_certificate(ca.read_bytes())
+        self._next: dict[Transaction, deque[Misbehaviour]] = {name: deque() for name in get_args(Transaction)}
+
+    def misbehave(self, transaction: Transaction, *misbehaviours: Misbehaviour) -> None:
+        """Queue misbehaviours, one a request."""
+        self._next[transaction].extend(misbehaviours)
+
+    def documents(self, patient_id: str = "") -> list[Holding]:
+        """What it holds, of one patient (CX) or of all, in order of arrival."""
+        return self._store.by_patient(patient_id)
+
+    def close(self) -> None:
+        """Close the folder."""
+        self._store.close()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer one HTTP request."""
+        state = scope.get("state", {})
+        reply = Reply(receive, send, state.get("transport"))
+        content = await reply.read(_MAX_BODY)
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        path = scope["path"]
+        found = _ACTION.search(headers.get("content-type", ""))
+        action = found[1] if found else ""
+        if path.startswith("/control/"):
+            await self._control(scope["method"], path, scope["query_string"].decode("ascii"), content, reply)
+        elif scope["method"] != "POST" or (path, action) not in _ACTIONS:
+            await reply.send(404, "text/plain", b"no such service, or no action parameter")
+        elif "client_certificate" not in state:
+            await reply.send(403, "text/plain", b"a client certificate is required")
+        else:
+            asked = _Asked(f"https://{headers.get('host', '')}{path}", action, headers["content-type"], content)
+            await self._answer(asked, x509.load_der_x509_certificate(state["client_certificate"]), reply)
+
+    async def _answer(self, asked: "_Asked", client: x509.Certificate, reply: Reply) -> None:
+        transaction = _ACTIONS[asked.url[asked.url.rindex("/") :], asked.action]
+        self.received[transaction] += 1
+        wrong = self._next[transaction].popleft() if self._next[transaction] else None
+        altered = wrong.how if wrong is not None and wrong.how in get_args(Altered) else None
+        if wrong is not None and altered is None and not wrong.after_commit:
+            await go_wrong(wrong.how, reply, asked.content, b"")
+            return
+        message_id = ""
+        try:
+            request = read_request(asked.content_type, asked.content, asked.url, asked.action)
+            message_id = request.message_id
+            vihf = check_vihf(request.envelope, self._ca, client, datetime.now(UTC))
+            if not (self._store.first_time(vihf.assertion_id) and self._store.first_time(message_id)):
+                raise Fault("assertion or message id used before", subcode="InvalidSecurity")
+            content_type, answer = self._work(transaction, request, vihf, altered)
+        except Fault as fault:
+            await reply.send(400, SOAP_TYPE, write_fault(fault, message_id))
+            return
+        if wrong is not None and altered is None:
+            await go_wrong(wrong.how, reply, asked.content, answer)
+        else:
+            await reply.send(200, content_type, answer, chunked=altered == "odd-mime")
+
+    def _work(self, transaction: Transaction, request: Request, vihf: Vihf, altered: How | None) -> tuple[str, bytes]:
+        action = f"{request.action}Response"
+        if transaction == "retrieve":
+            odd, tampered = altered == "odd-mime", altered == "other-bytes"
+            return answer_retrieve(request, vihf.patient_id, self._store, action, plain=not odd, tampered=tampered)
+        if transaction == "query":
+            body = answer_query(request.body, vihf.patient_id, self._store)
+            if altered == "other-patient":
+                body = body.replace(vihf.patient_id.partition("^")[0], "299999999999999")
+        else:
+            body = self._register(request, vihf)
+        return SOAP_TYPE, write_answer(body, action, request.message_id)
+
+    def _register(self, request: Request, vihf: Vihf) -> str:
+        try:
+            with self._store.transaction():
+                accepted = check_submission(request.body, request.parts, vihf.patient_id, self._store)
+                for entry_uuid in accepted.replaced:
+                    self._store.deprecate(entry_uuid)
+                for holding in accepted.holdings:
+                    self._store.add(holding)
+        except RuleBrokenError as broken:
+            return write_registry_response(_FAILURE, [(broken.code, broken.context)])
+        return write_registry_response(_SUCCESS)
+
+    async def _control(self, method: str, path: str, query: str, content: bytes, reply: Reply) -> None:
+        if (method, path) == ("GET", "/control/documents"):
+            held = [
+                {"unique_id": h.unique_id, "patient_id": h.patient_id, "hash": h.hash, "status": h.status}
+                for h in self.documents(parse_qs(query).get("patient", [""])[0])
+            ]
+            await reply.send(200, "application/json", json.dumps(held).encode())
+        elif (method, path) == ("POST", "/control/misbehave"):
+            asked = json.loads(content)
+            self.misbehave(asked["transaction"], Misbehaviour(asked["how"], bool(asked.get("after_commit"))))
+            await reply.send(200, "application/json", b"{}")
+        else:
+            await reply.send(404, "text/plain", b"")
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    url: str
+    action: str
+    content_type: str
+    content: bytes
+
+
+def create_dmp(folder: Path, ca: Path) -> Dmp:
+    """The application, keeping its documents in `folder` and believing the authority `ca` (PEM)."""
+    return Dmp(folder, ca)
+
+
+@dataclass(frozen=True, slots=True)
+class RunningDmp:
+    """A DMP that listens. `app` lists what it holds and makes it misbehave."""
+
+    app: Dmp
+    port: int
+    repository_url: str
+    registry_url: str
+
+
+@asynccontextmanager
+async def serve(folder: Path, certificates: SandboxCertificates, *, port: int = 0) -> AsyncIterator[RunningDmp]:
+    """Run a DMP on loopback inside the current event loop, over mutual TLS. port 0: any free one."""
+    app = create_dmp(folder, certificates.ca)
+    with socket.create_server(("127.0.0.1", port), backlog=128) as listener:
+        config = uvicorn.Config(
+            app,
+            http=_Connection,
+            lifespan="off",
+            log_level="error",
+            timeout_graceful_shutdown=1,
+            ssl_certfile=certificates.server_certificate,
+            ssl_keyfile=str(certificates.server_key),
+            ssl_ca_certs=str(certificates.ca),
+            ssl_cert_reqs=CERT_REQUIRED,
+        )
+        server = _Server(config)
+        task = asyncio.create_task(server.serve(sockets=[listener]))
+        port = listener.getsockname()[1]
+        base = f"https://localhost:{port}"
+        try:
+            yield RunningDmp(app, port, f"{base}/repository", f"{base}/registry")
+        finally:
+            server.leave.set()
+            await task
+            app.close()
+
+
+class _Server(uvicorn.Server):
+    """Stops when told, without looking ten times a second."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.leave = asyncio.Event()
+
+    async def main_loop(self) -> None:
+        """Wait to be told to leave."""
+        await self.leave.wait()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals to whoever runs us."""
+        yield
+
+
+class _Connection(HttpToolsProtocol):
+    """Shows the application the certificate of the client and the connection itself."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        certificate = transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        self.app_state = {**self.app_state, "transport": transport, "client_certificate": certificate}

@@ -1,0 +1,193 @@
+"""An invented report, its manifest and its submission, and a DMP on loopback to send them to."""
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from io import BytesIO
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian
+
+from drimbox import clock
+from drimbox.dmp.client import DmpClient
+from drimbox.dmp.vihf import Speaker, speaker_of
+from drimbox.egress import Egress
+from drimbox.model import Code, Exam, Identifier, Patient, Professional, Report, Structure, Submission
+from drimbox.sandbox.certificates import SandboxCertificates, make_certificates
+from drimbox.sandbox.dmp import RunningDmp, serve
+from drimbox.settings import Dmp, DmpStructure, Software
+from drimbox.xds.ebxml import submit_objects
+from drimbox.xds.entry import describe_manifest
+
+INS = Identifier("269054958815780", "1.2.250.1.213.1.4.10", "ASIP-SANTE-INS-NIR")
+RADIOLOGIST = Professional(
+    Identifier("801234560801", "1.2.250.1.71.4.2.1"),
+    "MARTIN",
+    "Claude",
+    profession=Code("G15_10/SM44", "1.2.250.1.213.1.1.4.5", "Médecin - Radio-diagnostic (SM)"),
+)
+CENTRE = Structure(
+    Identifier("1750803447", "1.2.250.1.71.4.2.2"),
+    "Centre d'imagerie de l'Exemple",
+    sector=Code("SA08", "1.2.250.1.71.4.2.4", "Cabinet de groupe"),
+    practice=Code("AMBULATOIRE", "1.2.250.1.213.1.1.4.9", "Ambulatoire"),
+)
+
+
+def make_report(study_uid: str = "1.2.3.4") -> Report:
+    return Report(
+        message_id="RIS^1",
+        message=b"",
+        cda=b"",
+        document_id=Identifier("1.2.3.9"),
+        status="F",
+        patient=Patient(
+            INS,
+            Identifier("IPP101", "1.2.250.1.213.4.5.2.4"),
+            "EXEMPLE",
+            "Dominique",
+            birth_date="19690515",
+            sex="F",
+            birth_place="49588",
+            qualified=True,
+        ),
+        author=RADIOLOGIST,
+        author_structure=CENTRE,
+        legal_authenticator=RADIOLOGIST,
+        legal_structure=CENTRE,
+        exams=(
+            Exam(
+                study_uid,
+                accession=Identifier("ACC1", "1.2.250.1.213.4.5.2.5"),
+                order=Identifier("ORD1", "1.2.250.1.213.4.5.2.6"),
+                acts=(Code("ACQH004", "1.2.250.1.215.300.1", "Scanographie du crâne"),),
+                regions=(Code("69536005", "2.16.840.1.113883.6.96", "tête"),),
+                started="20260104092200+0100",
+            ),
+        ),
+    )
+
+
+def make_kos(unique_id: str, study_uid: str, patient_id: str = INS.value, note: str = "") -> bytes:
+    """The least a KOS needs for the DMP to believe it."""
+    kos = Dataset()
+    kos.SOPClassUID = "1.2.840.10008.5.1.4.1.1.88.59"
+    kos.SOPInstanceUID = unique_id
+    kos.PatientID = patient_id
+    kos.StudyInstanceUID = study_uid
+    kos.StudyDescription = note
+    kos.file_meta = FileMetaDataset()
+    kos.file_meta.MediaStorageSOPClassUID = kos.SOPClassUID
+    kos.file_meta.MediaStorageSOPInstanceUID = unique_id
+    kos.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    written = BytesIO()
+    kos.save_as(written, enforce_file_format=True)
+    return written.getvalue()
+
+
+def make_submission(
+    report: Report, *, unique_id: str = "", kos: bytes = b"", replaces: str = "", set_uid: str = ""
+) -> Submission:
+    exam = report.exams[0]
+    unique_id = unique_id or f"2.25.{uuid4().int}"
+    kos = kos or make_kos(unique_id, exam.study_uid)
+    entry, submission_set = describe_manifest(
+        report,
+        exam,
+        kos=kos,
+        unique_id=unique_id,
+        entry_uuid=f"urn:uuid:{uuid4()}",
+        set_uid=set_uid or f"2.25.{uuid4().int}",
+        set_entry_uuid=f"urn:uuid:{uuid4()}",
+        created=datetime(2026, 1, 4, 10, 0, tzinfo=UTC),
+        submitted=datetime(2026, 1, 4, 10, 1, tzinfo=UTC),
+        source_id="1.2.250.1.213.4.5.9",
+        modalities=("CT",),
+    )
+    return Submission(
+        study_uid=exam.study_uid,
+        kind="replace" if replaces else "publish",
+        unique_id=unique_id,
+        set_uid=submission_set.unique_id,
+        entry_uuid=entry.entry_uuid,
+        structure=CENTRE.id.value,
+        manifest=kos,
+        metadata=submit_objects(entry, submission_set, replaces),
+    )
+
+
+@pytest.fixture
+def report() -> Report:
+    return make_report()
+
+
+@pytest.fixture
+def speaker(report: Report) -> Speaker:
+    return speaker_of(report)
+
+
+@pytest.fixture
+def submit() -> Callable[..., Submission]:
+    return make_submission
+
+
+@pytest.fixture
+def kos_of() -> Callable[..., bytes]:
+    return make_kos
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> SandboxCertificates:
+    return make_certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture
+async def dmp(tmp_path: Path, certificates: SandboxCertificates) -> AsyncIterator[RunningDmp]:
+    async with serve(tmp_path / "dmp", certificates) as running:
+        yield running
+
+
+@pytest.fixture
+async def egress(dmp: RunningDmp) -> AsyncIterator[Egress]:
+    gate = Egress([dmp.repository_url])
+    yield gate
+    await gate.close()
+
+
+@pytest.fixture
+def settings(dmp: RunningDmp, certificates: SandboxCertificates) -> Dmp:
+    structure = DmpStructure(
+        id=CENTRE.id.value,
+        name=CENTRE.name,
+        tls_certificate=certificates.client_certificate,
+        tls_key=certificates.client_key,
+        sign_certificate=certificates.sign_certificate,
+        sign_key=certificates.sign_key,
+    )
+    return Dmp(
+        repository_url=dmp.repository_url,
+        registry_url=dmp.registry_url,
+        ca=certificates.ca,
+        software=Software(id="1234567890", name="DRIMbox", version="0.1", homologation="TEST-1"),
+        structures=(structure,),
+        timeout_s=5,
+    )
+
+
+@pytest.fixture
+def client(settings: Dmp, egress: Egress) -> DmpClient:
+    return DmpClient(settings, egress, clock)
+
+
+@pytest.fixture
+def impatient(settings: Dmp, egress: Egress) -> DmpClient:
+    """The same, that waits a quarter of a second only."""
+    return DmpClient(settings.model_copy(update={"timeout_s": 0.25}), egress, clock)
+
+
+@pytest.fixture
+def with_ins() -> Callable[[Report, Identifier], Report]:
+    return lambda report, ins: replace(report, patient=replace(report.patient, ins=ins))
