@@ -10,7 +10,9 @@ from drimbox.durable import Spool
 from drimbox.errors import Malformed
 from drimbox.flows.admit import Admit
 from drimbox.model import Credentials, Reader
-from drimbox.storage.archive import Archive, Outcome
+from drimbox.storage.archive import Archive, Outcome, SetAside
+
+__all__ = ["Ingest", "SetAside"]  # doors learn the outcomes here: they do not import rooms
 
 # Up to this size a scan (header and one CRC) takes well under a millisecond: less than the way to another thread.
 _QUICK_BYTES = 2 * 2**20

@@ -1,0 +1,166 @@
+"""The life of one association: request, messages, end (PS3.7 §9, PS3.4 annexes A and B)."""
+
+import logging
+import secrets
+
+from drimbox.dicom.command import C_CANCEL_RQ, C_ECHO_RQ, C_STORE_RQ, RESPONSE, VERIFICATION, Command, build_command
+from drimbox.dicom.pdu import (
+    CALLING_TITLE_NOT_RECOGNIZED,
+    LOCAL_LIMIT_EXCEEDED,
+    TEMPORARY_CONGESTION,
+    AssociateRequest,
+    Rejection,
+    build_associate_accept,
+    build_data,
+)
+from drimbox.dicom.uid import checked_uid
+from drimbox.dicom_scp.link import Link, Shared
+from drimbox.dicom_scp.messages import Assembly, Message
+from drimbox.dicom_scp.negotiation import answer, find_rejection
+from drimbox.dicom_scp.status import (
+    DIMSE_STATUS,
+    PROCESSING_FAILURE,
+    SUCCESS,
+    UNRECOGNIZED_OPERATION,
+    WARNING_SET_ASIDE,
+    error_comment,
+)
+from drimbox.errors import Denied, DrimboxError, Malformed, NotAcceptable, Unidentified
+from drimbox.flows.ingest import SetAside
+from drimbox.model import Credentials, Reader
+
+log = logging.getLogger(__name__)
+
+
+class Association:
+    """Serve one connection from its first byte to its last."""
+
+    def __init__(self, shared: Shared, link: Link) -> None:
+        self._shared = shared
+        self._ingest = shared.ingest
+        self._counts = shared.counts
+        self._link = link
+        self._maximum_length = 0  # of the P-DATA the other side receives
+        self._stored = self._failed = 0
+
+    async def serve(self) -> None:
+        """Return once the socket is gone and what was accepted is finished."""
+        try:
+            request = await self._link.next()
+            if isinstance(request, AssociateRequest):
+                await self._answer(request)
+        except DrimboxError as error:
+            log.error("association_failed", extra={"what": error.what, "why": error.why, "detail": error.detail})
+            self._link.abort("failed")
+        except Exception:
+            log.exception("dimse_bug", extra={"incident": secrets.token_hex(4)})
+            self._link.abort("bug")
+        await self._link.closed()
+
+    async def _answer(self, request: AssociateRequest) -> None:
+        rejection = find_rejection(request)
+        if rejection is not None:
+            self._reject(rejection)
+        elif not self._counts.enter("associations", self._shared.settings.max_associations):
+            self._reject(LOCAL_LIMIT_EXCEEDED)
+        else:
+            try:
+                await self._admit(request)
+            finally:
+                self._counts.add("associations", -1)
+
+    async def _admit(self, request: AssociateRequest) -> None:
+        credentials = Credentials("dicom", self._link.address, calling=request.calling, called=request.called)
+        try:
+            reader = await self._ingest.association(credentials)
+        except (Denied, Unidentified):
+            self._reject(CALLING_TITLE_NOT_RECOGNIZED)
+            return
+        except DrimboxError as error:  # the trail cannot be written: nobody comes in
+            log.error("association_failed", extra={"what": error.what, "why": error.why, "detail": error.detail})
+            self._reject(TEMPORARY_CONGESTION)
+            return
+        accept, contexts = answer(request, self._shared.settings.max_pdu_bytes)
+        self._maximum_length = request.user.maximum_length
+        assembly = Assembly(contexts, self._ingest.open)
+        self._link.accept(build_associate_accept(accept), assembly)
+        try:
+            await self._serve_messages(reader)
+        finally:
+            self._failed += self._link.was_cut
+            extra = {"address": self._link.address, "stored": self._stored, "failed": self._failed}
+            log.info("association_ended", extra=extra | {"ending": self._link.ending})
+            await self._ingest.finished(reader, self._stored, self._failed)
+
+    def _reject(self, rejection: Rejection) -> None:
+        extra = {"address": self._link.address, "source": rejection.source, "reason": rejection.reason}
+        log.warning("association_rejected", extra=extra)
+        self._counts.add("rejected")
+        self._link.reject(rejection)
+
+    async def _serve_messages(self, reader: Reader) -> None:
+        while isinstance(message := await self._link.next(), Message):
+            status, comment = await self._perform(message, reader)
+            if message.command.field == C_STORE_RQ:
+                self._count(status)
+            if message.command.field != C_CANCEL_RQ:  # nothing is ever under way: it has no response of its own
+                self._respond(message, status, comment)
+
+    async def _perform(self, message: Message, reader: Reader) -> tuple[int, str]:
+        """Do what the command says. Returns status and error comment."""
+        try:
+            if message.command.field == C_STORE_RQ:
+                return await self._store(message, reader)
+            if message.command.field == C_ECHO_RQ:
+                if not message.command.sop_class_uid == message.context.abstract_syntax == VERIFICATION:
+                    raise NotAcceptable("SOP class", "C-ECHO is of the Verification SOP class")
+                return SUCCESS, ""
+            return UNRECOGNIZED_OPERATION, "not offered here"
+        except DrimboxError as refusal:
+            status = DIMSE_STATUS[type(refusal)]
+            extra = {"status": f"{status:04X}", "what": refusal.what, "why": refusal.why, "detail": refusal.detail}
+            log.warning("operation_refused", extra=extra | {"address": self._link.address})
+            return status, error_comment(str(refusal))
+        except Exception:
+            incident = secrets.token_hex(4)
+            log.exception("dimse_bug", extra={"incident": incident})
+            return PROCESSING_FAILURE, f"incident {incident}"
+
+    async def _store(self, message: Message, reader: Reader) -> tuple[int, str]:
+        if message.refused is not None:
+            raise message.refused
+        if message.spool is None:
+            raise Malformed("C-STORE", "it has no data set")
+        outcome = await self._ingest.instance(message.spool, reader)
+        if isinstance(outcome, SetAside):
+            return WARNING_SET_ASIDE, "set aside: same SOP Instance UID, other content"
+        return SUCCESS, ""
+
+    def _count(self, status: int) -> None:
+        if status in (SUCCESS, WARNING_SET_ASIDE):
+            self._stored += 1
+            self._counts.add("stored")
+        else:
+            self._failed += 1
+            self._counts.add("refused")
+
+    def _respond(self, message: Message, status: int, comment: str) -> None:
+        command = message.command
+        response = Command(
+            command.field | RESPONSE,
+            command.message_id,
+            _echoed(command.sop_class_uid),
+            _echoed(command.sop_uid),
+            status=status,
+            error_comment=comment,
+        )
+        data = build_data(message.context_id, build_command(response), True, self._maximum_length)
+        self._link.send(b"".join(data))
+
+
+def _echoed(uid: str) -> str:
+    """The UID of a request in its response: nothing, when it is not one."""
+    try:
+        return checked_uid(uid)
+    except Malformed:
+        return ""

@@ -1,0 +1,117 @@
+"""Put fragments together into messages: the command in memory, the data set straight into a spool (PS3.7 §6, §9)."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from drimbox.dicom.command import C_STORE_RQ, RESPONSE, VERIFICATION, Command, read_command
+from drimbox.dicom.pdu import COMMAND, LAST
+from drimbox.dicom.uid import checked_uid
+from drimbox.dicom_scp.framing import wrong_message, wrong_pdu
+from drimbox.dicom_scp.negotiation import Context
+from drimbox.durable import Spool
+from drimbox.errors import Malformed, NotAcceptable
+
+_LONGEST_COMMAND: Final = 2**16
+
+
+@dataclass(slots=True)
+class Message:
+    """One request. spool: the data set of a C-STORE. refused: why it could not be kept, before its end was seen."""
+
+    context_id: int
+    context: Context
+    command: Command
+    spool: Spool | None = None
+    refused: Exception | None = None
+
+    def discard(self) -> None:
+        """Forget the data set."""
+        if self.spool is not None:
+            self.spool.discard()
+            self.spool = None
+
+
+class Assembly:
+    """The message that is arriving on one association, if any.
+
+    open_spool: SOP class, SOP instance, transfer syntax -> spool.
+    """
+
+    __slots__ = ("_command", "_context_id", "_contexts", "_message", "_open_spool")
+
+    def __init__(self, contexts: Mapping[int, Context], open_spool: Callable[[str, str, str], Spool]) -> None:
+        self._contexts = contexts
+        self._open_spool = open_spool
+        self._context_id = 0
+        self._command = bytearray()
+        self._message: Message | None = None
+
+    def is_empty(self) -> bool:
+        """Is no message half received?"""
+        return self._message is None and not self._command
+
+    def discard(self) -> None:
+        """Forget the message that is half received."""
+        if self._message is not None:
+            self._message.discard()
+        self._message, self._command = None, bytearray()
+
+    def add(self, context_id: int, control: int, piece: memoryview, is_whole: bool) -> Message | None:
+        """Take the next piece of a fragment; the message, once whole. Raises Breach."""
+        if context_id not in self._contexts:
+            raise wrong_pdu(f"presentation context {context_id} was not accepted")
+        is_last = bool(control & LAST) and is_whole
+        if control & COMMAND:
+            return self._add_command(context_id, piece, is_last)
+        message = self._message
+        if message is None or message.context_id != context_id:
+            raise wrong_message("data set without command, or in another presentation context")
+        if message.spool is not None:
+            try:
+                message.spool.write(piece)
+            except Exception as refusal:  # judged when answered; the rest of the data set is read and thrown away
+                message.discard()
+                message.refused = refusal
+        if not is_last:
+            return None
+        self._message = None
+        return message
+
+    def _add_command(self, context_id: int, piece: memoryview, is_last: bool) -> Message | None:
+        if self._message is not None or (self._command and self._context_id != context_id):
+            raise wrong_message("a command inside another message")
+        if len(self._command) + len(piece) > _LONGEST_COMMAND:
+            raise wrong_message(f"command set of more than {_LONGEST_COMMAND} bytes")
+        self._context_id = context_id
+        self._command += piece
+        if not is_last:
+            return None
+        data, self._command = bytes(self._command), bytearray()
+        try:
+            command = read_command(data)
+        except Malformed as error:
+            raise wrong_message(str(error)) from error
+        if command.field & RESPONSE:
+            raise wrong_message("a response to nothing that was asked")
+        message = Message(context_id, self._contexts[context_id], command)
+        if command.field == C_STORE_RQ:
+            self._begin_store(message)
+        if not command.has_data_set:
+            return message
+        self._message = message
+        return None
+
+    def _begin_store(self, message: Message) -> None:
+        """Open the spool of a C-STORE, or note why it will be refused."""
+        command, context = message.command, message.context
+        try:
+            if command.sop_class_uid != context.abstract_syntax or command.sop_class_uid == VERIFICATION:
+                raise NotAcceptable("SOP class", "not the abstract syntax of its presentation context")
+            if not command.has_data_set:
+                raise Malformed("C-STORE", "it has no data set")
+            message.spool = self._open_spool(
+                command.sop_class_uid, checked_uid(command.sop_uid), context.transfer_syntax
+            )
+        except Exception as refusal:  # as above
+            message.refused = refusal

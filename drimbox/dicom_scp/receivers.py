@@ -1,0 +1,154 @@
+"""The DIMSE door: one place that accepts, a few threads that receive, each with its own event loop.
+
+A thread serves many associations: none is kept for a socket that says nothing. Threads overlap because reading,
+writing, hashing and syncing let go of the interpreter lock.
+"""
+
+import asyncio
+import itertools
+import logging
+import socket
+import threading
+from typing import Final
+
+import uvloop
+
+from drimbox.dicom_scp.association import Association
+from drimbox.dicom_scp.counts import Counts
+from drimbox.dicom_scp.link import BUFFER_BYTES, Link, Shared
+from drimbox.errors import Unavailable
+from drimbox.flows.ingest import Ingest
+from drimbox.settings import Dicom
+
+log = logging.getLogger(__name__)
+
+_BACKLOG: Final = 512
+# Connections beyond the associations allowed, so that there is somebody to answer "local limit exceeded".
+_SPARE_CONNECTIONS: Final = 64
+_ACCEPT_AGAIN_S: Final = 1.0
+_LAST_WRITES_S: Final = 10.0  # for what was accepted to reach the disk, after the sockets are gone
+
+
+class Receiver:
+    """A thread, its loop, and the connections it was given."""
+
+    def __init__(self, name: str, settings: Dicom, ingest: Ingest, counts: Counts) -> None:
+        self._shared = Shared(settings, ingest, counts, memoryview(bytearray(BUFFER_BYTES)))
+        self._links: dict[asyncio.Task[None], Link] = {}
+        self._is_ready = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=name)
+
+    def start(self) -> None:
+        """Return once the loop runs."""
+        self._thread.start()
+        self._is_ready.wait()
+
+    def take(self, connection: socket.socket, address: str) -> None:
+        """Serve an accepted connection. Called from any thread."""
+        self._loop.call_soon_threadsafe(self._take, connection, address)
+
+    async def stop(self, grace_s: float) -> None:
+        """Let the messages that are arriving end, within the grace; then close all. Awaited on another loop."""
+        stopping = asyncio.run_coroutine_threadsafe(self._finish(grace_s), self._loop)
+        await asyncio.wrap_future(stopping)
+        await asyncio.to_thread(self._thread.join)
+
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(self._main())
+
+    async def _main(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._finished = asyncio.Event()
+        self._is_ready.set()
+        await self._finished.wait()
+
+    def _take(self, connection: socket.socket, address: str) -> None:
+        link = Link(self._shared, connection, address)
+        task = self._loop.create_task(self._serve(connection, link))
+        self._links[task] = link
+        task.add_done_callback(self._links.pop)
+
+    async def _serve(self, connection: socket.socket, link: Link) -> None:
+        try:
+            await self._loop.connect_accepted_socket(lambda: link, connection)
+            await Association(self._shared, link).serve()
+        except OSError:  # gone before it was served
+            connection.close()
+        finally:
+            self._shared.counts.add("connections", -1)
+
+    async def _finish(self, grace_s: float) -> None:
+        for link in list(self._links.values()):
+            link.stop()
+        if self._links:
+            await asyncio.wait(self._links, timeout=grace_s)
+        for link in list(self._links.values()):
+            link.kill()
+        if self._links:
+            await asyncio.wait(self._links, timeout=_LAST_WRITES_S)
+        self._finished.set()
+
+
+class DicomDoor:
+    """Accept on `settings.host` and `settings.port`, receive on `settings.receivers` threads.
+
+    counts: for the metrics.
+    """
+
+    def __init__(self, settings: Dicom, ingest: Ingest) -> None:
+        self.counts = Counts()
+        self._settings = settings
+        self._receivers = [
+            Receiver(f"dicom-receiver-{number}", settings, ingest, self.counts)
+            for number in range(1, settings.receivers + 1)
+        ]
+        self._turns = itertools.cycle(self._receivers)
+
+    async def start(self) -> tuple[str, int]:
+        """Open the door; the address it is at, with the real port. Raises Unavailable when the port is taken."""
+        try:
+            family = socket.AF_INET6 if ":" in self._settings.host else socket.AF_INET
+            place = (self._settings.host, self._settings.port)
+            self._listener = socket.create_server(place, family=family, backlog=_BACKLOG)
+        except OSError as error:
+            text = f"cannot listen on {self._settings.host}:{self._settings.port} (errno {error.errno})"
+            raise Unavailable("dicom.port", text) from error
+        self._listener.setblocking(False)
+        for receiver in self._receivers:
+            receiver.start()
+        self._listen()
+        host, port = self._listener.getsockname()[:2]
+        return str(host), int(port)
+
+    async def stop(self, grace_s: float) -> None:
+        """Accept nobody more, finish what was accepted, close."""
+        asyncio.get_running_loop().remove_reader(self._listener)
+        self._listener.close()
+        await asyncio.gather(*(receiver.stop(grace_s) for receiver in self._receivers))
+
+    def _listen(self) -> None:
+        if self._listener.fileno() >= 0:
+            asyncio.get_running_loop().add_reader(self._listener, self._accept)
+
+    def _accept(self) -> None:
+        try:
+            for _ in range(_BACKLOG):
+                connection, place = self._listener.accept()
+                self._hand_over(connection, str(place[0]))
+        except (BlockingIOError, ConnectionError):
+            return
+        except OSError as error:  # no descriptor left, mostly: asking again at once would only burn the processor
+            log.error("accept_failed", extra={"errno": error.errno})
+            loop = asyncio.get_running_loop()
+            loop.remove_reader(self._listener)
+            loop.call_later(_ACCEPT_AGAIN_S, self._listen)
+
+    def _hand_over(self, connection: socket.socket, address: str) -> None:
+        if not self.counts.enter("connections", self._settings.max_associations + _SPARE_CONNECTIONS):
+            log.warning("connection_refused", extra={"address": address})
+            connection.close()
+            return
+        connection.setblocking(False)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        next(self._turns).take(connection, address)

@@ -1,0 +1,42 @@
+"""The door's table: what each refusal is called in DIMSE (PS3.4 table B.2-1, PS3.7 annex C)."""
+
+from typing import Final
+
+from drimbox.errors import (
+    Conflict,
+    Corrupt,
+    Denied,
+    DrimboxError,
+    Malformed,
+    NoSpace,
+    NotAcceptable,
+    NotFound,
+    TooLarge,
+    Unavailable,
+    Unidentified,
+)
+
+SUCCESS: Final = 0x0000
+WARNING_SET_ASIDE: Final = 0xB000  # coercion of data elements: the nearest warning of C-STORE
+PROCESSING_FAILURE: Final = 0x0110
+UNRECOGNIZED_OPERATION: Final = 0x0211
+
+DIMSE_STATUS: Final[dict[type[DrimboxError], int]] = {
+    Malformed: 0xC000,  # cannot understand
+    TooLarge: 0xA700,  # out of resources
+    NotFound: 0x0112,  # no such SOP instance
+    NotAcceptable: 0x0122,  # SOP class not supported
+    Conflict: 0x0111,  # duplicate SOP instance
+    Unidentified: 0x0124,  # not authorized
+    Denied: 0x0124,
+    NoSpace: 0xA700,
+    Corrupt: PROCESSING_FAILURE,
+    Unavailable: PROCESSING_FAILURE,
+}
+
+_LONGEST_COMMENT = 64  # VR LO
+
+
+def error_comment(text: str) -> str:
+    """`text` as an Error Comment (0000,0902): LO, default repertoire, no backslash."""
+    return "".join(c if " " <= c <= "~" and c != "\\" else "?" for c in text)[:_LONGEST_COMMENT].strip()
