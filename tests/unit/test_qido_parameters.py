@@ -19,6 +19,11 @@ def test_tags_are_read_in_either_case_and_inside_sequences() -> None:
     assert found.query.criteria == {"0020000E": OneOf(("1.2.3",)), "00400275.00400009": OneOf(("SPS1",))}
 
 
+def test_what_is_counted_can_be_asked_for() -> None:
+    found = read_search("study", {}, [("ModalitiesInStudy", "CT")])
+    assert found.query.criteria == {"00080061": OneOf(("CT",))}
+
+
 def test_the_uids_of_the_path_are_criteria() -> None:
     found = read_search("instance", {"0020000D": "1.2", "0020000E": "1.2.3"}, [])
     assert found.query.criteria == {"0020000D": OneOf(("1.2",)), "0020000E": OneOf(("1.2.3",))}
@@ -66,6 +71,8 @@ def test_a_page_has_a_most(asked: str, given: int) -> None:
         ([("limit", "1"), ("limit", "2")], "limit"),
         ([("PatientID", "1"), ("00100020", "2")], "00100020"),
         ([("PatientFavouriteColour", "blue")], "PatientFavouriteColour"),
+        ([("Modality", "CT")], "Modality cannot be asked for at the study level"),
+        ([("PatientWeight", "70")], "PatientWeight cannot be asked for"),
         ([("includefield", "Nonsense")], "Nonsense"),
         ([("StudyInstanceUID", "1.2'; DROP TABLE study")], "uid"),
         ([("StudyDate", "yesterday")], "DA"),

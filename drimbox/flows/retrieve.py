@@ -1,0 +1,255 @@
+"""Someone asks for images we hold: a peer, a viewer, a program. Path (c) of the architecture.
+
+Each story admits first: nothing is looked up before who asks is known, allowed and traced. It then says what there is
+and in which transfer syntaxes it can be given; the door chooses one, and draws the bytes from here as fast as they
+leave. Memory does not grow with the study: one chunk, or one batch of metadata, is held at a time.
+"""
+
+import asyncio
+import hashlib
+import zlib
+from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import orjson
+
+from drimbox.dicom.data_set import open_data_set
+from drimbox.dicom.json_model import find_bulkdata, read_metadata
+from drimbox.dicom.match import OneOf, Query
+from drimbox.dicom.scan import Limits
+from drimbox.dicom.uid import DEFLATED_EXPLICIT_LITTLE_ENDIAN, EXPLICIT_LITTLE_ENDIAN, TRANSFER_SYNTAXES
+from drimbox.errors import Corrupt, Malformed, NotAcceptable, NotFound, TooLarge
+from drimbox.flows.admit import Admit
+from drimbox.model import Credentials, InstanceRef, Span
+from drimbox.pixels.plan import possible
+from drimbox.pixels.workers import Pixels
+from drimbox.storage.archive import Archive
+from drimbox.storage.index import Held
+
+CHUNK_BYTES: Final = 2**20
+MOST_AT_ONCE_BYTES: Final = 2**24
+"""A frame up to this size is read and checked before its first byte leaves; a larger one while it leaves."""
+
+METADATA_BATCH: Final = 16
+"""Instances whose metadata are read by one trip to a thread: about 10 ms of work and 200 KiB of JSON."""
+
+BulkdataUrl = Callable[[InstanceRef], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """An instance, or frames of it, and the transfer syntaxes it can be given in: as it is kept first."""
+
+    held: Held
+    possible: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Bulkdata:
+    """One value of an instance: `length` bytes of the kept file, or `content` where the file is deflated."""
+
+    held: Held
+    offset: int
+    length: int
+    content: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Retrieve:
+    """Answer from one archive. study_uid: when not empty, the only study that exists for whoever asks (a visit)."""
+
+    archive: Archive
+    admit: Admit
+    pixels: Pixels
+    study_uid: str = ""
+
+    # --- Stories --------------------------------------------------------------------------------------------------
+
+    async def search(self, credentials: Credentials, query: Query) -> tuple[list[dict[str, Any]], bool]:
+        """What matches, as DICOM JSON, and whether more does than was asked for. The trail keeps the keys only."""
+        await self.admit(credentials, "search", _one_study(query), f"{query.level}: {' '.join(sorted(query.criteria))}")
+        if self.study_uid:
+            asked = query.criteria.get("0020000D")
+            if isinstance(asked, OneOf) and asked.values and self.study_uid not in asked.values:
+                return [], False
+            query = replace(query, criteria={**query.criteria, "0020000D": OneOf((self.study_uid,))})
+        found = await self.archive.search(replace(query, limit=query.limit + 1))
+        return found[: query.limit], len(found) > query.limit
+
+    async def metadata(self, credentials: Credentials, study: str, series: str = "", sop: str = "") -> list[Offer]:
+        """The instances whose metadata `read_metadata` gives. Raises NotFound."""
+        return await self._offers(credentials, study, series, sop, "metadata")
+
+    async def instances(self, credentials: Credentials, study: str, series: str = "", sop: str = "") -> list[Offer]:
+        """The instances of a study or of a series, or one of them. Raises NotFound."""
+        return await self._offers(credentials, study, series, sop, "instances")
+
+    async def frames(
+        self, credentials: Credentials, study: str, series: str, sop: str, numbers: Sequence[int]
+    ) -> Offer:
+        """Frames of one instance; they are counted from 1. Raises NotFound when there is no such frame."""
+        held = (await self._offers(credentials, study, series, sop, f"{len(numbers)} frames"))[0].held
+        if held.number_of_frames < 1:
+            raise NotFound("frame", "this instance has no pixel data")
+        if any(not 1 <= number <= held.number_of_frames for number in numbers):
+            raise NotFound("frame", f"this instance has {held.number_of_frames}")
+        return Offer(held, possible_frames(held.transfer_syntax))
+
+    async def bulkdata(self, credentials: Credentials, study: str, series: str, sop: str, path: str) -> Bulkdata:
+        """One value of an instance, by the path its metadata gave. Raises NotFound, Malformed."""
+        held = (await self._offers(credentials, study, series, sop, "bulk data"))[0].held
+
+        return await asyncio.to_thread(self._bulkdata, held, path)
+
+    def _bulkdata(self, held: Held, path: str) -> Bulkdata:
+        with self.archive.open(held) as file:
+            offset, length = find_bulkdata(file, path)
+            if held.transfer_syntax != DEFLATED_EXPLICIT_LITTLE_ENDIAN:
+                return Bulkdata(held, offset, length)
+            if length > MOST_AT_ONCE_BYTES:
+                raise NotAcceptable("bulk data", "too large to inflate: retrieve the instance")
+            return Bulkdata(held, offset, length, open_data_set(file, Limits()).source.read_at(offset, length))
+
+    async def _offers(self, credentials: Credentials, study: str, series: str, sop: str, what: str) -> list[Offer]:
+        await self.admit(credentials, "retrieve", study, " ".join(filter(None, (what, series, sop))))
+        if self.study_uid not in ("", study):
+            raise NotFound("study", "not held here")
+        held = await self.archive.held(study, series, sop)
+        if not held:
+            raise NotFound("instance" if sop else "series" if series else "study", "not held here")
+        return [Offer(one, possible(one.transfer_syntax)) for one in held]
+
+    # --- Bytes, once admitted -------------------------------------------------------------------------------------
+
+    async def read_metadata(self, offers: Sequence[Offer], bulkdata_url: BulkdataUrl) -> AsyncGenerator[bytes, None]:
+        """The DICOM JSON array of the instances, in pieces. Raises Corrupt."""
+        opening = b"["
+        for start in range(0, len(offers), METADATA_BATCH):
+            batch = offers[start : start + METADATA_BATCH]
+            yield opening + await asyncio.to_thread(self._metadata, batch, bulkdata_url)
+            opening = b","
+        yield b"]"
+
+    def _metadata(self, offers: Sequence[Offer], bulkdata_url: BulkdataUrl) -> bytes:
+        texts = []
+        for offer in offers:
+            held = offer.held
+            with self.archive.open(held) as file:
+                try:
+                    texts.append(orjson.dumps(read_metadata(file, bulkdata_url(held.ref))))
+                except (Malformed, TooLarge) as error:  # it could be read when it was kept
+                    raise Corrupt("instance", "its metadata cannot be read", detail=f"{held.file}: {error}") from error
+        return b",".join(texts)
+
+    async def read_instance(self, offer: Offer, transfer_syntax: str) -> AsyncGenerator[bytes, None]:
+        """The whole instance as a Part 10 file. Raises Corrupt, before the last chunk."""
+        held = offer.held
+        if transfer_syntax != held.transfer_syntax:
+            spans = await self.archive.spans(held)
+            async for chunk in self.pixels.native_instance(self.archive.path(held), held.transfer_syntax, spans):
+                yield chunk
+            return
+        digest = hashlib.sha256()
+        for start in range(0, held.size_bytes, CHUNK_BYTES):
+            length = min(CHUNK_BYTES, held.size_bytes - start)
+            chunk = await asyncio.to_thread(self._hashed, held, start, length, digest)
+            if start + length == held.size_bytes and digest.digest() != held.digest:
+                raise Corrupt("instance", "its digest is not the one it was kept with", detail=held.file)
+            yield chunk
+
+    def _hashed(self, held: Held, offset: int, length: int, digest: "hashlib._Hash") -> bytes:
+        """A piece of the kept file, counted in the digest, which leaves the preface out."""
+        with self.archive.open(held) as source:
+            chunk = source.read_at(offset, length)
+        if len(chunk) != length:
+            raise Corrupt("file", "shorter than when it was kept", detail=held.file)
+        digest.update(memoryview(chunk)[max(0, held.data_set_offset - offset) :])
+        return chunk
+
+    async def read_frames(
+        self, offer: Offer, transfer_syntax: str, numbers: Sequence[int]
+    ) -> AsyncGenerator["Frame", None]:
+        """The frames, in the order asked for. Raises Corrupt, NotFound."""
+        held = offer.held
+        spans = await self.archive.spans(held)
+        if transfer_syntax != held.transfer_syntax and not _has_native_frames(held.transfer_syntax):
+            async for content in self.pixels.native_frames(
+                self.archive.path(held), held.transfer_syntax, spans, numbers
+            ):
+                yield Frame(len(content), _whole(content))
+            return
+        wanted: dict[int, list[Span]] = {number: [] for number in numbers}
+        for span in spans:
+            if span.frame_number in wanted:
+                wanted[span.frame_number].append(span)
+        for number in numbers:
+            if not wanted[number]:
+                raise NotFound("frame", "its place in the pixel data is not known")
+            length = sum(span.length for span in wanted[number])
+            yield Frame(length, self._span_bytes(held, wanted[number], length))
+
+    async def _span_bytes(self, held: Held, spans: Sequence[Span], length: int) -> AsyncGenerator[bytes, None]:
+        if length <= MOST_AT_ONCE_BYTES:
+            parts = [await self.archive.read_span(held, span) for span in spans]
+            yield parts[0] if len(parts) == 1 else b"".join(parts)
+            return
+        for span in spans:
+            checksum = 0
+            async for chunk, is_last in self._pieces(held, span.offset, span.length):
+                checksum = zlib.crc32(chunk, checksum)
+                if is_last and checksum != span.crc32:
+                    raise Corrupt("frame", "its checksum is not the one it was kept with", detail=held.file)
+                yield chunk
+
+    async def read_bulkdata(
+        self, value: Bulkdata, start: int = 0, length: int | None = None
+    ) -> AsyncGenerator[bytes, None]:
+        """`length` bytes of the value from `start`; all of them by default."""
+        wanted = value.length - start if length is None else length
+        if value.content is not None:
+            yield value.content[start : start + wanted]
+            return
+        async for chunk, _ in self._pieces(value.held, value.offset + start, wanted):
+            yield chunk
+
+    async def _pieces(self, held: Held, offset: int, length: int) -> AsyncGenerator[tuple[bytes, bool], None]:
+        for start in range(0, length, CHUNK_BYTES):
+            size = min(CHUNK_BYTES, length - start)
+            yield await self.archive.read(held, offset + start, size), start + size == length
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One frame on its way out. chunks gives `length` bytes, once."""
+
+    length: int
+    chunks: AsyncGenerator[bytes, None]
+
+
+async def _whole(content: bytes) -> AsyncGenerator[bytes, None]:
+    yield content
+
+
+def possible_frames(stored: str) -> tuple[str, ...]:
+    """The transfer syntaxes frames of an instance kept in `stored` can be given in, the cheapest first.
+
+    Native frames have one name on the web, Explicit VR Little Endian: PS3.18 §8.7.3 allows neither Implicit VR nor
+    Big Endian there, and the bytes of a frame do not know whether VRs were written.
+    """
+    known = TRANSFER_SYNTAXES.get(stored)
+    if known is not None and not known.encapsulated:
+        return (EXPLICIT_LITTLE_ENDIAN,)
+    return possible(stored)
+
+
+def _has_native_frames(transfer_syntax: str) -> bool:
+    """Can native little endian frames be read straight from a file kept in this syntax?"""
+    known = TRANSFER_SYNTAXES.get(transfer_syntax)
+    return known is not None and known.little_endian and not known.deflated and not known.encapsulated
+
+
+def _one_study(query: Query) -> str:
+    """The study a query is limited to, for the trail; "" when it is not."""
+    asked = query.criteria.get("0020000D")
+    return asked.values[0] if isinstance(asked, OneOf) and len(asked.values) == 1 else ""
