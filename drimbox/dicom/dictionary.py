@@ -4,9 +4,10 @@ from typing import Final
 
 from pydicom._dicom_dict import DicomDictionary, RepeatersDictionary
 
-# Where the dictionary leaves a choice, the form that loses nothing; US or SS is settled by the reader of the values.
+US_OR_SS: Final = "US or SS"  # as Pixel Representation (0028,0103) says, which only a reader of the values knows
+
+# Where else the dictionary leaves a choice, the form that loses nothing.
 _CHOICE = {
-    "US or SS": "US",
     "US or OW": "OW",
     "US or SS or OW": "OW",
     "OB or OW": "OW",
@@ -21,16 +22,9 @@ _REPEATED: Final[dict[int, str]] = {
     if mask[2:4] == "xx"
 }
 
-SIGNED_IF_PIXELS_ARE: Final[frozenset[int]] = frozenset(
-    tag for tag, row in DicomDictionary.items() if row[0] in ("US or SS", "US or SS or OW")
-)
-
 
 def vr_of(tag: int) -> str:
-    """The VR of `tag` (group << 16 | element); UN for private and unknown ones.
-
-    "US or SS" gives US: see SIGNED_IF_PIXELS_ARE, the tags that follow Pixel Representation (0028,0103).
-    """
+    """The VR of `tag` (group << 16 | element), or US_OR_SS; UN for private and unknown ones."""
     known = KNOWN.get(tag)
     if known is not None:
         return known

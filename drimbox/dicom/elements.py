@@ -49,9 +49,9 @@ class Limits:
     max_inflation: int = 200
 
 
-# (level, tag, VR, offset of the value, length of the value or UNDEFINED). Level 0 is the data set; elements of an item
-# are one level below its sequence, and so is the event that opens the item: (level, ITEM, "", offset, length).
-# A tuple, not a class: a million of them are made for one large enhanced object.
+# (level, tag, VR or US_OR_SS, offset of the value, length of the value or UNDEFINED). Level 0 is the data set; the
+# elements of an item are one level below its sequence, and so is the event that opens it: (level, ITEM, "", offset,
+# length). A tuple, not a class: a million of them are made for one large enhanced object.
 Event = tuple[int, int, str, int, int]
 
 
@@ -172,7 +172,7 @@ class ElementReader:
                 vr, start = form[0], position + 8
             is_unknown = vr == "UN" and explicit
             if is_unknown and here.little_endian:
-                vr = KNOWN.get(tag, vr)  # written by a relay that did not know it (PS3.5 §6.2.2)
+                vr = vr_of(tag)  # written by a relay that did not know it (PS3.5 §6.2.2)
 
             if length == UNDEFINED:
                 self._left = left

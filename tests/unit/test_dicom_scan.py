@@ -16,7 +16,7 @@ IMPLICIT, EXPLICIT, BIG, DEFLATED, J2K, JPEG, RLE, MPEG = (
     f"1.2.840.10008.1.2{suffix}" for suffix in ("", ".1", ".2", ".1.99", ".4.90", ".4.50", ".5", ".4.102")
 )
 CT = "1.2.840.10008.5.1.4.1.1.2"
-LONG = {"OB", "OD", "OF", "OL", "OV", "OW", "SQ", "UC", "UN", "UR", "UT"}
+LONG = {"OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"}
 UNDEFINED = 0xFFFFFFFF
 
 
