@@ -1,11 +1,15 @@
 import type { Types } from '@cornerstonejs/core';
 import { wadors } from '@cornerstonejs/dicom-image-loader';
+import type { DicomJson } from '../study/DicomJson';
+import { whyUnreadable } from '../study/whyUnreadable';
 import { buildProblem } from './buildProblem';
 import { Problem } from './Problem';
 import { pause } from './pause';
 
 const ATTEMPTS = 6;
 const LONGEST_WAIT_S = 10;
+/** Fetching and decoding one frame. The decoder does not answer at all for some broken images. */
+const DEADLINE_S = 60;
 
 /**
  * Fetch and decode one frame (the loader registered under "wadors"). A node that is still receiving the image says
@@ -17,9 +21,12 @@ export function loadFrame(imageId: string, options?: Record<string, unknown>): {
 }
 
 async function loadPatiently(imageId: string, options?: Record<string, unknown>): Promise<Types.IImage> {
+  const reason = whyUnreadable((wadors.metaDataManager.get(imageId) ?? {}) as DicomJson);
+  if (reason) throw new Error(reason);
   for (let attempt = 1; ; attempt++) {
     try {
-      const image = await wadors.loadImage(imageId, { ...options }).promise;
+      const tooLate = pause(DEADLINE_S).then(() => Promise.reject(new Error(`${DEADLINE_S} s`)));
+      const image = await Promise.race([wadors.loadImage(imageId, { ...options }).promise, tooLate]);
       return image as unknown as Types.IImage;
     } catch (error) {
       const cause = error instanceof XMLHttpRequest ? readAnswer(error) : error;

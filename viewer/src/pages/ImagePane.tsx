@@ -144,10 +144,11 @@ export function ImagePane(props: Props) {
     >
       <div
         class="image"
+        // biome-ignore lint/a11y/noNoninteractiveTabindex: the image takes the arrow keys, as a slider does.
+        tabIndex={0}
         role="application"
         aria-label={say('pane', { n: paneNumber })}
         ref={element}
-        tabIndex={0}
         onContextMenu={(event) => event.preventDefault()}
       />
       {shown && frame && instance && !notice && (

@@ -11,16 +11,19 @@ import { withLanguage } from '../words/withLanguage';
 interface Props {
   study?: Study | undefined;
   isViewer?: boolean;
+  /** Two panes show two persons: say so. */
+  isMixed?: boolean;
 }
 
 /** The band at the top of every page: whose images these are, and that they are not for diagnosis. */
-export function PageHeader({ study, isViewer = false }: Props) {
+export function PageHeader({ study, isViewer = false, isMixed = false }: Props) {
   return (
     <header>
       <a class="brand" href={withLanguage('/')} title={say('home')}>
         <img src={icon} alt="" width="28" height="28" />
         <span>{say('product')}</span>
       </a>
+      {isViewer && !study && <span class="patient" />}
       {study && (
         <div class="patient">
           <b>{formatName(study.patientName) || say('unknownPatient')}</b>
@@ -36,6 +39,7 @@ export function PageHeader({ study, isViewer = false }: Props) {
         </div>
       )}
       {!isViewer && <span class="patient">{say('portalTitle')}</span>}
+      {isMixed && <p class="warning">{say('differentPatients')}</p>}
       {isViewer && <p class="warning">{say('notForDiagnosis')}</p>}
       <a class="muted" href={switchLanguage(location.search, language)} lang={language === 'fr' ? 'en' : 'fr'}>
         {say('otherLanguage')}

@@ -1,8 +1,10 @@
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { dicomwebRoot } from '../study/dicomwebRoot';
+import { formatName } from '../study/formatName';
 import { mayHaveImages } from '../study/mayHaveImages';
 import type { Address } from '../study/readAddress';
 import type { Series } from '../study/Series';
+import type { Study } from '../study/Study';
 import type { PointerTool } from '../viewport/ImageViewport';
 import { say } from '../words/say';
 import { handleKey } from './handleKey';
@@ -26,12 +28,16 @@ export function ViewerPage({ address }: { address: Address }) {
   const controls = [useRef<PaneControl | null>(null), useRef<PaneControl | null>(null)];
 
   const series = useMemo(() => studies.flatMap(({ study }) => study?.series ?? []), [studies]);
-  const firstWithImages = series.find(mayHaveImages);
+  // The studies of the address are read side by side; the first of them opens, unless it has nothing to show.
+  const pending = studies.findIndex(({ study, notice }) => !study && !notice);
+  const readInOrder = pending < 0 ? studies : studies.slice(0, pending);
+  const firstWithImages = readInOrder.flatMap(({ study }) => study?.series ?? []).find(mayHaveImages);
   const shownSeries = [0, 1].map((pane) => {
     const uid = chosen[pane] ?? (pane === 0 ? firstWithImages?.seriesUid : undefined);
     return series.find((one) => one.seriesUid === uid);
   });
-  const shownStudy = studies.find(({ studyUid }) => studyUid === shownSeries[active]?.studyUid)?.study;
+  const shownStudies = shownSeries.map((one) => studies.find(({ studyUid }) => studyUid === one?.studyUid)?.study);
+  const isMixed = isComparing && shownStudies.every(Boolean) && !isSamePatient(shownStudies[0], shownStudies[1]);
   const modality = shownSeries[active]?.modality ?? '';
   const isSettled = studies.every(({ study, notice, isLanding }) => notice || (study && !isLanding));
 
@@ -71,7 +77,7 @@ export function ViewerPage({ address }: { address: Address }) {
   const notice = studies.find((one) => one.notice)?.notice;
   return (
     <div class="viewer">
-      <PageHeader study={shownStudy} isViewer />
+      <PageHeader study={shownStudies[active]} isViewer isMixed={isMixed} />
       <aside aria-label={say('seriesList')}>
         {studies.map((one) => (
           <StudyPanel
@@ -116,6 +122,13 @@ export function ViewerPage({ address }: { address: Address }) {
         <footer class="muted">{say('help')}</footer>
       </main>
     </div>
+  );
+}
+
+/** Identifiers differ between places; the name and the birth date are what a person compares on the screen. */
+function isSamePatient(one: Study | undefined, other: Study | undefined): boolean {
+  return (
+    one?.birthDate === other?.birthDate && formatName(one?.patientName ?? '') === formatName(other?.patientName ?? '')
   );
 }
 

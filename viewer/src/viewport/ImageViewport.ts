@@ -10,6 +10,7 @@ import {
   WindowLevelTool,
   ZoomTool,
 } from '@cornerstonejs/tools';
+import { describeRegion, type RegionStatistics } from './describeRegion';
 import { prefetch } from './prefetch';
 
 export const POINTER_TOOLS = {
@@ -43,6 +44,11 @@ export interface ViewportListener {
 const { MouseBindings, KeyboardBindings } = ToolEnums;
 let opened = 0;
 
+/** Cornerstone asks for the text of a region so; the statistics are kept by image. */
+function regionLines(data: { cachedStats: Record<string, RegionStatistics> }, targetId: string): string[] {
+  return describeRegion(data.cachedStats[targetId] ?? {});
+}
+
 /** One stack of images in one element of the page: Cornerstone's rendering engine, its tools and its events. */
 export class ImageViewport {
   private readonly id = `viewport-${++opened}`;
@@ -59,12 +65,14 @@ export class ImageViewport {
   ) {
     this.engine.enableElement({ viewportId: this.id, type: Enums.ViewportType.STACK, element });
     this.tools = ToolGroupManager.createToolGroup(this.id);
-    for (const name of Object.values(POINTER_TOOLS)) this.tools?.addTool(name);
+    for (const name of Object.values(POINTER_TOOLS)) {
+      this.tools?.addTool(name, name === POINTER_TOOLS.ellipse ? { getTextLines: regionLines } : {});
+    }
     this.tools?.addViewport(this.id, this.engine.id);
     this.setPointerTool('window');
     element.addEventListener(Enums.Events.IMAGE_RENDERED, this.report);
     eventTarget.addEventListener(Enums.Events.IMAGE_LOAD_ERROR, this.reportFailure);
-    this.observer = new ResizeObserver(() => this.engine.resize(true, true));
+    this.observer = new ResizeObserver(() => this.engine.resize(true, !this.isFitted()));
     this.observer.observe(element);
   }
 
@@ -149,6 +157,12 @@ export class ImageViewport {
     viewport.resetProperties();
     viewport.resetCamera();
     viewport.render();
+  }
+
+  /** Whether the image is as `fit` puts it: then a new size of the window fits it again. */
+  private isFitted(): boolean {
+    const [x, y] = this.viewport().getPan();
+    return Math.abs(this.viewport().getZoom() - 1) < 0.01 && Math.hypot(x, y) < 1;
   }
 
   private viewport(): StackViewport {

@@ -3,6 +3,7 @@ import { init as startLoader } from '@cornerstonejs/dicom-image-loader';
 import {
   AngleTool,
   addTool,
+  annotation,
   EllipticalROITool,
   LengthTool,
   PanTool,
@@ -18,5 +19,16 @@ export function startCornerstone(): void {
   startLoader({ maxWebWorkers: Math.min(4, Math.max(1, navigator.hardwareConcurrency - 1)) });
   imageLoader.registerImageLoader('wadors', loadFrame);
   startTools();
+  annotation.config.style.setDefaultToolStyles({
+    global: {
+      color: 'rgb(92, 200, 192)',
+      colorSelected: 'rgb(160, 235, 228)',
+      colorHighlighted: 'rgb(160, 235, 228)',
+      textBoxFontFamily: 'system-ui, sans-serif',
+      textBoxFontSize: '13px',
+      textBoxColor: 'rgb(92, 200, 192)',
+      lineWidth: '1.5',
+    },
+  });
   for (const tool of [WindowLevelTool, ZoomTool, PanTool, LengthTool, AngleTool, EllipticalROITool]) addTool(tool);
 }

@@ -45,6 +45,12 @@ export const fr = {
   slider: 'Image affichée',
   pane: 'Image {n}. Flèches ou molette : changer d’image.',
   emptyPane: 'Choisir une série dans la liste',
+  regionArea: 'Aire',
+  regionMean: 'Moyenne',
+  regionDeviation: 'Écart type',
+  regionMin: 'Min.',
+  regionMax: 'Max.',
+  differentPatients: 'Patients différents',
   // toolbar
   tools: 'Outils',
   tool_window: 'Fenêtrage',

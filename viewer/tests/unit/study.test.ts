@@ -15,6 +15,9 @@ import { readStudy } from '../../src/study/readStudy';
 import { readText } from '../../src/study/readText';
 import { shrinkToRgba } from '../../src/study/shrinkToRgba';
 import { sortInstances } from '../../src/study/sortInstances';
+import { whyUnreadable } from '../../src/study/whyUnreadable';
+import { describeRegion } from '../../src/viewport/describeRegion';
+import { say } from '../../src/words/say';
 
 const instance = (values: Record<string, unknown[]>): DicomJson =>
   Object.fromEntries(Object.entries(values).map(([tag, Value]) => [tag, { Value }]));
@@ -150,4 +153,22 @@ test('a thumbnail keeps proportions and applies the window', () => {
   expect(Array.from(rgba)).toEqual([0, 0, 0, 255, 255, 255, 255, 255, 0, 0, 0, 0, 0, 0, 0, 0]);
   const colour = shrinkToRgba([9, 8, 7], { rows: 1, columns: 1, components: 3, inverted: false }, [0, 1], 1);
   expect(Array.from(colour)).toEqual([9, 8, 7, 255]);
+});
+
+test.each([
+  [{ '00280100': [16], '00280002': [1] }, ''],
+  [{ '00280100': [8], '00280002': [3], '00280004': ['RGB'] }, ''],
+  [{ '00280100': [16], '00280002': [3] }, '3 × 16 bits'],
+  [{ '00280100': [1], '00280002': [1] }, '1 bits'],
+  [{ '00280100': [32], '00280002': [1] }, '32 bits'],
+  [{ '00280100': [8], '00280002': [1], '00280004': ['PALETTE COLOR'] }, 'PALETTE COLOR'],
+])('an image of format %j is refused because of %j', (values, expected) => {
+  expect(whyUnreadable(instance(values))).toBe(expected);
+});
+
+test('a region is described by what is known of it', () => {
+  expect(describeRegion({ area: 12.34, areaUnit: 'mm²', mean: 40, modalityUnit: 'HU', stdDev: Number.NaN })).toEqual([
+    `${say('regionArea')} 12.3 mm²`,
+    `${say('regionMean')} 40 HU`,
+  ]);
 });

@@ -1,0 +1,116 @@
+import { existsSync } from 'node:fs';
+import { type Browser, chromium, type Page } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+
+// Opens the viewer at a running node. BASE_URL (here NODE_URL): its address; STUDY: the UID of a study it holds with a stack of images.
+const { NODE_URL = '', STUDY = '', CHROMIUM = '/usr/bin/chromium' } = process.env;
+const reason = !NODE_URL || !STUDY ? 'BASE_URL and STUDY are not set' : existsSync(CHROMIUM) ? '' : `no ${CHROMIUM}`;
+if (reason) console.warn(`browser tests skipped: ${reason}`);
+
+const FLAGS = [
+  '--headless',
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+  '--use-angle=swiftshader',
+  '--enable-unsafe-swiftshader',
+];
+
+/** How many different grey levels the canvas shows, sampled. A blank canvas has one. */
+function countLevels(page: Page): Promise<number> {
+  return page.evaluate(() => {
+    const canvas = document.querySelector<HTMLCanvasElement>('.image canvas');
+    const data = canvas?.getContext('2d')?.getImageData(0, 0, canvas.width, canvas.height).data ?? [];
+    const levels = new Set<number>();
+    for (let i = 0; i < data.length; i += 4 * 97) levels.add(data[i] ?? 0);
+    return levels.size;
+  });
+}
+
+const count = (page: Page) => page.locator('.corner .count').textContent();
+const level = (page: Page) => page.locator('.corner .window').textContent();
+
+describe.skipIf(reason)('the viewer in a browser', () => {
+  let browser: Browser;
+  let page: Page;
+  const violations: string[] = [];
+  const outside: string[] = [];
+
+  beforeAll(async () => {
+    browser = await chromium.launch({ executablePath: CHROMIUM, args: FLAGS });
+    page = await browser.newPage({ viewport: { width: 1280, height: 800 }, locale: 'fr-FR' });
+    page.on('console', (message) => {
+      if (message.text().includes('Content Security Policy')) violations.push(message.text());
+    });
+    page.on('request', (request) => {
+      if (!/^(data|blob):/.test(request.url()) && !request.url().startsWith(NODE_URL)) outside.push(request.url());
+    });
+    await page.goto(`${NODE_URL}/viewer/?StudyInstanceUIDs=${STUDY}`);
+    await page.waitForSelector('body[data-state="ready"]', { timeout: 60_000 });
+  });
+
+  afterAll(() => browser?.close());
+
+  test('shows the first image of the first series', async () => {
+    expect(await countLevels(page)).toBeGreaterThan(8);
+    expect(await count(page)).toMatch(/^Image 1 \/ \d+$/);
+    expect(await page.locator('.warning').first().textContent()).toBe('Ne pas utiliser pour le diagnostic');
+  });
+
+  test('scrolls by wheel and by key', async () => {
+    const total = Number(((await count(page)) ?? '').split('/')[1]);
+    if (total < 3) return;
+    await page.mouse.move(700, 400);
+    await page.mouse.wheel(0, 100);
+    await expect.poll(() => count(page)).toBe(`Image 2 / ${total}`);
+    await page.keyboard.press('ArrowDown');
+    await expect.poll(() => count(page)).toBe(`Image 3 / ${total}`);
+    await page.keyboard.press('Home');
+    await expect.poll(() => count(page)).toBe(`Image 1 / ${total}`);
+    expect(await countLevels(page)).toBeGreaterThan(8);
+  });
+
+  test('a drag changes the window, and reset brings it back', async () => {
+    if (!(await page.locator('.corner .window').count())) return; // a colour image has no window
+    const before = await level(page);
+    await page.mouse.move(600, 400);
+    await page.mouse.down();
+    await page.mouse.move(680, 450, { steps: 4 });
+    await page.mouse.up();
+    await expect.poll(() => level(page)).not.toBe(before);
+    expect(await countLevels(page)).toBeGreaterThan(2);
+    await page.keyboard.press('r');
+    await expect.poll(() => level(page)).toBe(before);
+  });
+
+  test('draws a picture of the series in the list', async () => {
+    const drawn = () =>
+      page.evaluate(() => {
+        const canvas = document.querySelector<HTMLCanvasElement>('.tile canvas');
+        const data = canvas?.getContext('2d')?.getImageData(0, 0, canvas.width, canvas.height).data ?? [];
+        return new Set(data).size;
+      });
+    await expect.poll(drawn, { timeout: 20_000 }).toBeGreaterThan(8);
+  });
+
+  test('asks only its own node, within its content security policy', () => {
+    expect(outside).toEqual([]);
+    expect(violations).toEqual([]);
+  });
+
+  test('an unknown study gives words, not a blank page', async () => {
+    await page.goto(`${NODE_URL}/viewer/?StudyInstanceUIDs=1.2.3.4.5.6.7.8.9`);
+    await page.waitForSelector('body[data-state="error"]', { timeout: 30_000 });
+    expect((await page.getByRole('alert').first().textContent())?.length).toBeGreaterThan(20);
+  });
+
+  test('the home page lists the studies held', async () => {
+    await page.goto(`${NODE_URL}/`);
+    await page.waitForSelector('table a.button[href^="/viewer/"]', { timeout: 20_000 });
+    expect(await page.locator('#held-here').count()).toBe(1);
+  });
+});
