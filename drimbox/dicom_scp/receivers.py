@@ -99,6 +99,7 @@ class DicomDoor:
     def __init__(self, settings: Dicom, ingest: Ingest) -> None:
         self.counts = Counts()
         self._settings = settings
+        self._listener: socket.socket | None = None
         self._receivers = [
             Receiver(f"dicom-receiver-{number}", settings, ingest, self.counts)
             for number in range(1, settings.receivers + 1)
@@ -110,39 +111,43 @@ class DicomDoor:
         try:
             family = socket.AF_INET6 if ":" in self._settings.host else socket.AF_INET
             place = (self._settings.host, self._settings.port)
-            self._listener = socket.create_server(place, family=family, backlog=_BACKLOG)
+            listener = socket.create_server(place, family=family, backlog=_BACKLOG)
         except OSError as error:
             text = f"cannot listen on {self._settings.host}:{self._settings.port} (errno {error.errno})"
             raise Unavailable("dicom.port", text) from error
-        self._listener.setblocking(False)
+        listener.setblocking(False)
+        self._listener = listener
         for receiver in self._receivers:
             receiver.start()
-        self._listen()
-        host, port = self._listener.getsockname()[:2]
+        self._listen(listener)
+        host, port = listener.getsockname()[:2]
         return str(host), int(port)
 
     async def stop(self, grace_s: float) -> None:
-        """Accept nobody more, finish what was accepted, close."""
-        asyncio.get_running_loop().remove_reader(self._listener)
-        self._listener.close()
+        """Accept nobody more, finish what was accepted, close. Nothing to do when the door was not opened."""
+        listener, self._listener = self._listener, None
+        if listener is None:
+            return
+        asyncio.get_running_loop().remove_reader(listener)
+        listener.close()
         await asyncio.gather(*(receiver.stop(grace_s) for receiver in self._receivers))
 
-    def _listen(self) -> None:
-        if self._listener.fileno() >= 0:
-            asyncio.get_running_loop().add_reader(self._listener, self._accept)
+    def _listen(self, listener: socket.socket) -> None:
+        if listener is self._listener:  # else stopped meanwhile
+            asyncio.get_running_loop().add_reader(listener, self._accept, listener)
 
-    def _accept(self) -> None:
+    def _accept(self, listener: socket.socket) -> None:
         try:
             for _ in range(_BACKLOG):
-                connection, place = self._listener.accept()
+                connection, place = listener.accept()
                 self._hand_over(connection, str(place[0]))
         except (BlockingIOError, ConnectionError):
             return
         except OSError as error:  # no descriptor left, mostly: asking again at once would only burn the processor
             log.error("accept_failed", extra={"errno": error.errno})
             loop = asyncio.get_running_loop()
-            loop.remove_reader(self._listener)
-            loop.call_later(_ACCEPT_AGAIN_S, self._listen)
+            loop.remove_reader(listener)
+            loop.call_later(_ACCEPT_AGAIN_S, self._listen, listener)
 
     def _hand_over(self, connection: socket.socket, address: str) -> None:
         if not self.counts.enter("connections", self._settings.max_associations + _SPARE_CONNECTIONS):
