@@ -9,6 +9,8 @@ from typing import Final
 
 from drimbox.errors import NotAcceptable
 
+_END: Final = b"\xff\xd9"
+_MOST_PADDING_BYTES = 16
 _SOC_SIZ: Final = b"\xff\x4f\xff\x51"
 _RLE_HEADER = struct.Struct("<16I")
 _ALONE = frozenset({0x01, *range(0xD0, 0xD8)})  # TEM, RST0 to RST7: markers without a length
@@ -75,6 +77,16 @@ def read_j2k_head(stream: bytes) -> Head:
     if stream[43:45] != b"\x01\x01":
         raise NotAcceptable("frame", "its JPEG 2000 components are subsampled")
     return Head(height - top, width - left, samples, (depths[0] & 0x7F) + 1, bool(depths[0] & 0x80))
+
+
+def checked_end(stream: bytes) -> bytes:
+    """Return `stream` if its end is there: EOI or EOC, before at most some padding.
+
+    libjpeg and OpenJPH draw what is missing in grey, or blurred, and say nothing.
+    """
+    if _END not in stream[-_MOST_PADDING_BYTES:]:
+        raise NotAcceptable("frame", "its stream is cut")
+    return stream
 
 
 def without_jp2_boxes(stream: bytes) -> bytes:

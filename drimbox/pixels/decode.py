@@ -20,7 +20,7 @@ from openjpeg.utils import decode as openjpeg_decode
 from rle.rle import decode_frame as rle_decode
 
 from drimbox.errors import NotAcceptable
-from drimbox.pixels.codestream import Head, checked_rle, read_j2k_head, read_jpeg_head, without_jp2_boxes
+from drimbox.pixels.codestream import Head, checked_end, checked_rle, read_j2k_head, read_jpeg_head, without_jp2_boxes
 from drimbox.pixels.description import PixelDescription, native_photometric
 from drimbox.pixels.plan import DEFLATED_FRAMES, ENCAPSULATED_UNCOMPRESSED, HTJ2K, JPEG_2000, JPEG_LOSSY, JPEG_LS, RLE
 
@@ -39,11 +39,11 @@ def decode_frame(stream: bytes, transfer_syntax: str, description: PixelDescript
         if transfer_syntax == RLE:
             return _arrange(_decode_rle(stream, d), d)
         if transfer_syntax in JPEG_2000 | HTJ2K:
-            stream = without_jp2_boxes(stream)
+            stream = without_jp2_boxes(checked_end(stream))
             head = _agreeing(read_j2k_head(stream), d)
             samples = _decode_j2k(stream, transfer_syntax)
         else:
-            head = _agreeing(read_jpeg_head(stream), d)
+            head = _agreeing(read_jpeg_head(checked_end(stream)), d)
             samples = (
                 jpegls_decode(stream) if transfer_syntax in JPEG_LS else _decode_jpeg(stream, head, d, transfer_syntax)
             )

@@ -1,6 +1,7 @@
 """One worker process, seen from the node."""
 
 import asyncio
+import contextlib
 import json
 import os
 import socket
@@ -39,7 +40,8 @@ class WorkerProcess:
         that Ctrl-C lets the node finish what it answers.
         """
         ours, theirs = socket.socketpair()
-        with theirs:
+        with theirs, contextlib.ExitStack() as undo:
+            undo.callback(ours.close)
             for end in (ours, theirs):
                 end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
             process = subprocess.Popen(  # noqa: S603 - our own program
@@ -55,8 +57,19 @@ class WorkerProcess:
                 },
                 start_new_session=True,
             )
+            undo.pop_all()
         ours.setblocking(False)
         return cls(process, ours, caps)
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    @property
+    def is_alive(self) -> bool:
+        """Has it not ended by itself, as far as is known?"""
+        return self._process.poll() is None
 
     async def ready(self) -> None:
         """Wait until it can work. Raises Died."""

@@ -30,7 +30,7 @@ class Caps:
     """
 
     frame_bytes: int = 512 * 2**20
-    memory_bytes: int = 4 * 2**30
+    memory_bytes: int = 3 * 2**30
     cpu_s: int = 30
     job_s: float = 60
     answer_bytes: int = 4 * 2**20

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from drimbox.dicom.data_set import DataSet
-from drimbox.dicom.dictionary import SIGNED_IF_PIXELS_ARE
+from drimbox.dicom.dictionary import US_OR_SS
 from drimbox.dicom.elements import ITEM, ITEM_END, PIXEL_DATA, SEQUENCE_END, UNDEFINED
 from drimbox.dicom.part10 import build_preface
 from drimbox.dicom.uid import EXPLICIT_LITTLE_ENDIAN
@@ -25,7 +25,10 @@ from drimbox.pixels.description import (
 )
 
 _LONG_FORM = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"})
-_SHORT_FORM = frozenset("AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
+_SHORT_FORM = frozenset(
+    {"AE", "AS", "AT", "CS", "DA", "DS", "DT", "FD", "FL", "IS", "LO", "LT"}
+    | {"PN", "SH", "SL", "SS", "ST", "TM", "UI", "UL", "US"}
+)
 _WORD_BYTES: Final = {
     **dict.fromkeys(("AT", "OW", "SS", "US"), 2),
     **dict.fromkeys(("FL", "OF", "OL", "SL", "UL"), 4),
@@ -116,9 +119,8 @@ class _Rewriter:
         return self._segments
 
     def _element(self, tag: int, vr: str, offset: int, length: int) -> None:
-        if vr == "US" and tag in SIGNED_IF_PIXELS_ARE and self._description.is_signed:
-            # Unless it was written so, US is what the dictionary leaves to the pixels to settle (PS3.6 "US or SS").
-            vr = "US" if self._reader.value(offset - 4, 2) == b"US" else "SS"
+        if vr == US_OR_SS:
+            vr = "SS" if self._description.is_signed else "US"
         if tag == PHOTOMETRIC_INTERPRETATION and not self._open and length != 0:
             stored = self._reader.value(offset, length).decode("latin-1").strip(" \x00")
             changed = native_photometric(stored, self._syntax.uid)

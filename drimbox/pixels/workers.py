@@ -37,6 +37,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 _FRAMES_PER_JOB = 64
+_START_S = 60
 _COPY_BYTES = 2**20  # a multiple of every word
 
 
@@ -50,7 +51,7 @@ class Pixels:
     def __init__(
         self, workers: int = 0, *, caps: Caps | None = None, queue: int = 256, jobs_per_worker: int = 2000
     ) -> None:
-        self._size = workers or os.cpu_count() or 1
+        self._size = workers or len(os.sched_getaffinity(0))
         self._caps = caps or Caps()
         self._queue = queue
         self._jobs_per_worker = jobs_per_worker
@@ -154,7 +155,7 @@ class Pixels:
             self._turns.release()
 
     async def _work(self, path: Path, job: Job) -> Answer:
-        worker = self._idle.pop() if self._idle else await self._spawn()
+        worker = await self._take()
         reusable = False
         try:
             async with asyncio.timeout(self._caps.job_s):
@@ -185,11 +186,24 @@ class Pixels:
                 await worker.end()
             self._fill()
 
+    async def _take(self) -> WorkerProcess:
+        while self._idle:
+            worker = self._idle.pop()
+            if worker.is_alive:
+                return worker
+            self._alive -= 1
+            await worker.end()
+        return await self._spawn()
+
     async def _spawn(self) -> WorkerProcess:
-        worker = WorkerProcess.spawn(self._caps)
+        try:
+            worker = WorkerProcess.spawn(self._caps)
+        except OSError as error:
+            log.error("pixel_worker_does_not_start", extra={"errno": error.errno})
+            raise Unavailable("pixels", "no decoder can be started") from error
         self._alive += 1
         try:
-            async with asyncio.timeout(self._caps.job_s):
+            async with asyncio.timeout(_START_S):
                 await worker.ready()
         except BaseException as error:
             self._alive -= 1
