@@ -114,8 +114,3 @@ async def gzipped(chunks: Stream) -> Stream:
             if packed := await asyncio.to_thread(packer.compress, chunk):
                 yield packed
     yield packer.flush()
-
-
-async def one_chunk(content: bytes) -> Stream:
-    """A stream of one chunk."""
-    yield content

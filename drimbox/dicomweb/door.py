@@ -5,6 +5,7 @@ mounted at; the URLs in its answers begin with the configured root, never with w
 """
 
 import asyncio
+import gzip
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,14 +15,14 @@ import orjson
 
 from drimbox.dicom.match import Level
 from drimbox.dicom.uid import checked_uid
-from drimbox.dicomweb.accept import choose_plain
-from drimbox.dicomweb.answers import Answer, Receive, Send, one_chunk, send_answer
+from drimbox.dicomweb.accept import accepts_gzip, choose_plain
+from drimbox.dicomweb.answers import Answer, Receive, Send, send_answer
 from drimbox.dicomweb.capabilities import WADL, build_wadl
 from drimbox.dicomweb.media_types import DICOM_JSON, JSON
 from drimbox.dicomweb.problems import Headers, problem, refuse
 from drimbox.dicomweb.qido import MORE, read_search
 from drimbox.dicomweb.request import Request, Scope, read_request
-from drimbox.dicomweb.wado import Wado, compressed
+from drimbox.dicomweb.wado import Wado
 from drimbox.errors import NotFound
 from drimbox.flows.retrieve import Retrieve
 
@@ -110,8 +111,12 @@ class DicomWeb:
         headers: Headers = [(b"content-type", media_type.encode())]
         for warning in (*asked.warnings, *((MORE,) if more else ())):  # PS3.18 §8.3.4.4
             headers.append((b"warning", f'299 {self.root} "{warning}"'.encode()))
-        body = await asyncio.to_thread(orjson.dumps, found) if len(found) > _MANY else orjson.dumps(found)
-        return compressed(request, Answer(200, headers, body if len(body) < _WORTH_PACKING else one_chunk(body)))
+        if len(found) <= _FEW:
+            return Answer(200, headers, orjson.dumps(found))
+        if not accepts_gzip(request.headers.get("accept-encoding", "")):
+            return Answer(200, headers, await asyncio.to_thread(orjson.dumps, found))
+        headers.append((b"content-encoding", b"gzip"))
+        return Answer(200, headers, await asyncio.to_thread(lambda: gzip.compress(orjson.dumps(found), 1)))
 
     def _retrieve_url(self, item: dict[str, Any]) -> str:
         """Where what was found can be retrieved (PS3.18 §10.6.1.3), from its own UIDs."""
@@ -120,5 +125,4 @@ class DicomWeb:
 
 
 _LEVELS: Final[dict[str, Level]] = {"studies": "study", "series": "series", "instances": "instance"}
-_MANY: Final = 200  # more answers than this are written as JSON off the loop
-_WORTH_PACKING: Final = 1400  # bytes; less fits in one packet as it is
+_FEW: Final = 20  # answers that are written in less than the way to a thread, and are not worth packing

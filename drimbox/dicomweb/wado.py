@@ -1,5 +1,6 @@
 """WADO-RS: from what a story offers and what the caller accepts to an answer (PS3.18 §10.4)."""
 
+import asyncio
 import hashlib
 import re
 import secrets
@@ -52,24 +53,27 @@ class Wado:
         choices = _choices(offers, lambda possible: choose_instance(ranges, possible, one=bool(sop)))
         syntaxes = [choice.transfer_syntax for choice in choices]
         if not choices[0].multipart:
-            headers, unchanged = _validated(request, offers, ["alone", *syntaxes])
-            if unchanged:
-                return Answer(304, headers)
-            headers.append((b"content-type", f"{DICOM};transfer-syntax={syntaxes[0]}".encode()))
-            return Answer(
-                200, headers, self.retrieve.read_instance(offers[0], syntaxes[0]), _length(offers[0], syntaxes[0])
-            )
+            return self._instance_alone(request, offers[0], syntaxes[0])
+        if sop:
+            return self._instances_together(request, offers, syntaxes)
+        # A study may have twenty thousand instances, so as many headers to measure.
+        return await asyncio.to_thread(self._instances_together, request, offers, syntaxes)
+
+    def _instance_alone(self, request: Request, offer: Offer, syntax: str) -> Answer:
+        headers, unchanged = _validated(request, [offer], ["alone", syntax])
+        if unchanged:
+            return Answer(304, headers)
+        headers.append((b"content-type", f"{DICOM};transfer-syntax={syntax}".encode()))
+        return Answer(200, headers, self.retrieve.read_instance(offer, syntax), _length(offer, syntax))
+
+    def _instances_together(self, request: Request, offers: Sequence[Offer], syntaxes: Sequence[str]) -> Answer:
         headers, unchanged = _validated(request, offers, syntaxes)
         if unchanged:
             return Answer(304, headers)
         multipart = _multipart(DICOM, syntaxes)
         headers.append((b"content-type", multipart.content_type.encode()))
-        return Answer(
-            200,
-            headers,
-            self._instance_parts(multipart, offers, syntaxes),
-            self._instances_length(multipart, offers, syntaxes),
-        )
+        length = self._instances_length(multipart, offers, syntaxes)
+        return Answer(200, headers, self._instance_parts(multipart, offers, syntaxes), length)
 
     def _instances_length(self, multipart: Multipart, offers: Sequence[Offer], syntaxes: Sequence[str]) -> int | None:
         """The length of the whole body, when every instance goes as it is kept."""
@@ -121,8 +125,11 @@ class Wado:
         if unchanged:
             return Answer(304, headers)
         headers.append((b"content-type", media_type.encode()))
-        body = self.retrieve.read_metadata(offers, lambda ref: f"{self.url(ref)}/bulkdata")
-        return compressed(request, Answer(200, headers, body))
+        body: Stream = self.retrieve.read_metadata(offers, lambda ref: f"{self.url(ref)}/bulkdata")
+        if accepts_gzip(request.headers.get("accept-encoding", "")):
+            headers.append((b"content-encoding", b"gzip"))
+            body = gzipped(body)
+        return Answer(200, headers, body)
 
     # --- Bulk data ------------------------------------------------------------------------------------------------
 
@@ -149,13 +156,6 @@ class Wado:
             return Answer(416, [(b"content-range", f"bytes */{value.length}".encode())])
         headers.append((b"content-range", f"bytes {start}-{start + length - 1}/{value.length}".encode()))
         return Answer(206, headers, self.retrieve.read_bulkdata(value, start, length), length)
-
-
-def compressed(request: Request, answer: Answer) -> Answer:
-    """The same answer in gzip when the caller takes it, compressed as it comes."""
-    if isinstance(answer.body, bytes) or not accepts_gzip(request.headers.get("accept-encoding", "")):
-        return answer
-    return Answer(answer.status, [*answer.headers, (b"content-encoding", b"gzip")], gzipped(answer.body))
 
 
 def read_frame_list(text: str) -> tuple[int, ...]:

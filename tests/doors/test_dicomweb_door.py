@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import http.client
+import socket
 import threading
 from collections.abc import Coroutine, Iterator
 from io import BytesIO
@@ -21,8 +22,10 @@ from pydicom.uid import UID
 
 from drimbox.audit.trail import Trail
 from drimbox.dicom.part10 import InMemory, read_preface
+from drimbox.dicomweb import answers
 from drimbox.dicomweb.door import DicomWeb
-from drimbox.errors import Unavailable
+from drimbox.dicomweb.problems import HTTP_STATUS
+from drimbox.errors import Unavailable, leaves
 from drimbox.flows.admit import Admit
 from drimbox.flows.ingest import Ingest
 from drimbox.flows.retrieve import Retrieve
@@ -221,6 +224,10 @@ def test_options_describes_the_service(box: Box) -> None:
     assert reply.headers["content-type"] == "application/vnd.sun.wadl+xml"
     assert b"KOS-SOPInstanceUID" in reply.body
     assert reply.headers["allow"] == "GET, HEAD, OPTIONS"
+
+
+def test_each_error_leaf_has_a_status() -> None:
+    assert set(HTTP_STATUS) == set(leaves())
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "TRACE"])
@@ -435,6 +442,62 @@ def test_an_impossible_accept_is_answered_with_what_is_possible(box: Box, path: 
     assert "png" not in reply.json["detail"]
 
 
+# What viewers, libraries and peers in service send (each was once refused by a product).
+IN_SERVICE = {
+    "nothing": [],
+    "anything": ["*/*"],
+    "java": ["text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2"],
+    "viewer list": ["application/dicom+json, multipart/related; type=application/octet-stream; transfer-syntax=*, */*"],
+    "many types": [
+        f'multipart/related; type="image/jls"; transfer-syntax={JPEG_LS}, multipart/related; type="image/x-jls"; '
+        'transfer-syntax="1.2.840.10008.1.2.4.81", multipart/related; type="image/jp2", '
+        'multipart/related; type="image/jpeg", multipart/related; type="application/dicom"; transfer-syntax=*'
+    ],
+    "national": [NATIONAL],
+    "national, ten headers": [member for member in NATIONAL.split(",") if member],
+    "national, spaces": [NATIONAL.replace(";", " ; ").replace(",", " ,\t")],
+    "national, upper case": [
+        NATIONAL.replace("multipart/related", "Multipart/Related").replace("transfer-", "Transfer-")
+    ],
+    "national, unquoted": [NATIONAL.replace('"', "")],
+    "national, other order": [
+        "".join(
+            f"multipart/related;q=0.5;transfer-syntax=1.2.840.10008.1.2.{s};boundary=**;type=application/dicom,"
+            for s in _TEN
+        )
+    ],
+}
+
+
+_FOR_FRAMES = [
+    ["multipart/related; type=application/octet-stream; transfer-syntax=*"],
+    ['multipart/related; type="application/octet-stream"; transfer-syntax=*'],
+]
+
+
+@pytest.mark.parametrize(
+    ("below", "fields"),
+    [(below, fields) for below in ("", "/frames/1") for fields in IN_SERVICE.values()]
+    + [("/frames/1", fields) for fields in _FOR_FRAMES],
+)
+def test_every_accept_in_service_is_answered_with_stored_bytes(
+    box: Box, originals: dict[str, bytes], fields: list[str], below: str
+) -> None:
+    with socket.create_connection(("127.0.0.1", box.port), timeout=10) as raw:
+        lines = [
+            f"GET {path_of('jpeg_ls')}{below} HTTP/1.1",
+            "Host: box",
+            "Connection: close",
+            "KOS-SOPInstanceUID: 1.2.3",
+        ]
+        raw.sendall("\r\n".join([*lines, *(f"aCCept: {field}" for field in fields), "", ""]).encode())
+        head, _, body = b"".join(iter(lambda: raw.recv(65536), b"")).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 ")
+    kept = pydicom.dcmread(BytesIO(originals["jpeg_ls"]))
+    assert next(generate_frames(kept.PixelData, number_of_frames=1)) in body
+    assert JPEG_LS.encode() in body[:300]
+
+
 # --- Frames ------------------------------------------------------------------------------------------------------
 
 
@@ -627,6 +690,14 @@ def test_a_visit_shows_one_study_only(tmp_path: Path, originals: dict[str, bytes
         box.close()
 
 
+def a_scope(path: str, root_path: str = "") -> dict[str, Any]:
+    """A request as a server tells it to the application."""
+    return {
+        "type": "http", "method": "GET", "path": path, "root_path": root_path, "query_string": b"",
+        "headers": [(b"accept", f"application/json, {ANY_SYNTAX}".encode())], "client": ("127.0.0.1", 1),
+    }  # fmt: skip
+
+
 async def test_a_stream_stops_when_nobody_reads_and_holds_one_chunk_at_a_time(box: Box) -> None:
     sent: list[int] = []
     gone = asyncio.Event()
@@ -643,10 +714,52 @@ async def test_a_stream_stops_when_nobody_reads_and_holds_one_chunk_at_a_time(bo
             gone.set()
         await asyncio.sleep(0)
 
-    scope = {
-        "type": "http", "method": "GET", "path": f"/studies/{STUDY}/series/{STUDY}.20", "root_path": "",
-        "query_string": b"", "headers": [(b"accept", ANY_SYNTAX.encode())], "client": ("127.0.0.1", 1),
-    }  # fmt: skip
-    await DicomWeb(box.retrieve, ROOT)(scope, receive, send)  # type: ignore[arg-type]
+    await DicomWeb(box.retrieve, ROOT)(a_scope(f"/studies/{STUDY}/series/{STUDY}.20"), receive, send)
     assert 3 <= len(sent) < 9  # nine chunks of a MiB make the three instances
     assert max(sent) < 2**20 + 1000
+
+
+async def test_a_caller_who_never_reads_is_dropped(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answers, "WRITE_TIMEOUT_S", 0.01)
+    sent = []
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.Event().wait()
+        return {}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+        if len(sent) == 3:
+            await asyncio.Event().wait()
+
+    await DicomWeb(box.retrieve, ROOT)(a_scope(f"/studies/{STUDY}/series/{STUDY}.20"), receive, send)
+    assert len(sent) == 3
+    assert sent[-1]["more_body"]
+
+
+async def test_it_answers_wherever_it_is_mounted(box: Box) -> None:
+    for path, root_path in (("/visits/7/dicom-web/studies", "/visits/7/dicom-web"), ("/studies", "")):
+        sent: list[Any] = []
+
+        async def send(message: Any, sent: list[Any] = sent) -> None:
+            sent.append(message)
+
+        await DicomWeb(box.retrieve, ROOT)(a_scope(path, root_path), send, send)  # type: ignore[arg-type]
+        assert sent[0]["status"] == 200
+        assert orjson.loads(sent[1]["body"])[0]["00081190"]["Value"] == [f"{ROOT}/studies/{STUDY}"]
+
+
+async def test_two_hundred_readers_at_once_are_all_served(box: Box) -> None:
+    async def read(number: int) -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", box.port)
+        path = f"/studies/{STUDY}/series/{STUDY}.20/instances/{STUDY}.20.{number % 3 + 1}/frames/{number % 5 + 1}"
+        writer.write(
+            f"GET {path} HTTP/1.1\r\nHost: b\r\nConnection: close\r\nAccept: application/octet-stream\r\n\r\n".encode()
+        )
+        content = await reader.read()
+        writer.close()
+        await writer.wait_closed()
+        return content.partition(b"\r\n\r\n")[2]
+
+    for number, content in enumerate(await asyncio.gather(*map(read, range(200)))):
+        assert content == bytes([number % 5 + 1]) * (512 * 512 * 2)

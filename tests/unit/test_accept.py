@@ -1,6 +1,8 @@
 """The Accept parser and the choice of a representation. The ranges are those of viewers and peers in service."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from drimbox.dicomweb.accept import (
     ANYTHING,
@@ -106,6 +108,13 @@ def test_a_header_out_of_all_proportion_is_refused(field: str) -> None:
 @pytest.mark.parametrize("field", ['"' * 16000, "\\" * 16000, 'a/b;x="' + "\\" * 16000, ";" * 16000, "a=" * 8000])
 def test_hostile_headers_are_read_in_linear_time(field: str) -> None:
     parse_accept([field])
+
+
+@given(st.text(max_size=300), st.text(alphabet='ab/*;,="\\ .q01-', max_size=300))
+def test_whatever_is_sent_gives_ranges_or_a_refusal(anything: str, alike: str) -> None:
+    for ranges in (parse_accept([anything]), parse_accept([alike]), parse_accept([anything, alike])):
+        assert all(0 <= r.q <= 1 and r.type == r.type.lower() for r in ranges)
+        assert [r.q for r in ranges] == sorted((r.q for r in ranges), reverse=True)
 
 
 # --- Instances ---------------------------------------------------------------------------------------------------
