@@ -2,15 +2,16 @@ import { requestJson } from './requestJson';
 
 /** A submission that is owed, or was made, to the DMP. */
 export interface OutboxItem {
-  id: string | number;
+  id: number;
   study_uid: string;
   kind: string;
   state: string;
   attempts: number;
-  last_error: string | null;
-  unique_id: string | null;
-  entry_uuid: string | null;
-  next_try: string | null;
+  last_error: string;
+  unique_id: string;
+  entry_uuid: string;
+  /** Seconds since 1970. */
+  next_try: number;
 }
 
 export async function fetchOutbox(): Promise<OutboxItem[]> {

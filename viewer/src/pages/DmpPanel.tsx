@@ -14,7 +14,7 @@ export function DmpPanel() {
   const [opening, setOpening] = useState('');
   const [refusal, setRefusal] = useState<Notice>();
   const { value: documents, notice, isAsking, ask } = useAnswer<DmpDocument[]>();
-  const list = () => ask(() => findDocuments(ins.replaceAll(/\s/g, '')));
+  const list = () => ask(() => findDocuments(ins.replaceAll(/\s/g, '').toUpperCase()));
   const open = async (document: DmpDocument) => {
     setOpening(document.document_id);
     setRefusal(undefined);
@@ -45,7 +45,7 @@ export function DmpPanel() {
             autocomplete="off"
             required
             // Corsican births have 2A or 2B in the matricule; spaces as printed on the card are accepted.
-            pattern="\s*([0-9]\s*){6}[0-9ABab]\s*([0-9]\s*){8}"
+            pattern="\s*([0-9]\s*){6}[0-9ABab]\s*([0-9]\s*){6}(([0-9]\s*){2})?"
             maxLength={30}
             placeholder={say('insFormat')}
             title={say('insFormat')}

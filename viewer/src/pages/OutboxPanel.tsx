@@ -1,13 +1,15 @@
 import { useEffect } from 'preact/hooks';
 import { fetchOutbox, type OutboxItem } from '../api/fetchOutbox';
 import { retryItem } from '../api/retryItem';
-import { formatDate } from '../study/formatDate';
-import { formatTime } from '../study/formatTime';
+import { formatMoment } from '../study/formatMoment';
 import { say } from '../words/say';
 import { sayIfKnown } from '../words/sayIfKnown';
 import { NoticePanel } from './NoticePanel';
 import { useAnswer } from './useAnswer';
 import { viewerAddress } from './viewerAddress';
+
+/** The states in which there will be a next try. */
+const WAITING = new Set(['due', 'leased', 'frozen']);
 
 /** What the node owes the DMP, for the operator. A parked item waits for a person: it can be tried again from here. */
 export function OutboxPanel() {
@@ -58,7 +60,7 @@ export function OutboxPanel() {
                     <a href={viewerAddress(item.study_uid)}>{item.study_uid}</a>
                   </td>
                   <td class="number">{item.attempts}</td>
-                  <td>{item.next_try && `${formatDate(item.next_try)} ${formatTime(item.next_try.slice(11))}`}</td>
+                  <td>{WAITING.has(item.state) && formatMoment(item.next_try)}</td>
                   <td class="error">{item.last_error}</td>
                   <td class="uid">
                     <div>{item.unique_id}</div>

@@ -14,21 +14,28 @@ interface Props {
 
 /** One study in the list on the left: what it is, how far it has landed, its series. */
 export function StudyPanel({ state, root, shown, onOpen }: Props) {
-  const { study, notice, isLanding, wait_s } = state;
-  const images = study?.series.reduce((sum, series) => sum + series.instances, 0) ?? 0;
+  const { study, notice, progress, wait_s } = state;
+  const isLanding = progress?.complete === false && !notice;
   return (
     <section class="study">
       <h2>{study?.description || say('study')}</h2>
       <p class="muted">{study && formatDate(study.date)}</p>
-      {!study && !notice && !wait_s && <p role="status">{say('loading')}</p>}
-      {Boolean(wait_s) && (
+      {!study && !notice && !wait_s && !isLanding && <p role="status">{say('loading')}</p>}
+      {isLanding && (
+        <div class="progress" role="status">
+          {say('landing')}
+          <progress value={progress.landed} max={progress.expected} aria-label={say('landing')} />
+          {say('landed', { n: progress.landed, total: progress.expected })}
+        </div>
+      )}
+      {!isLanding && !study && !notice && Boolean(wait_s) && (
         <p class="progress" role="status">
           {say('waiting', { seconds: wait_s ?? 0 })}
         </p>
       )}
-      {isLanding && !wait_s && (
-        <p class="progress" role="status">
-          {say('landing')} {images > 0 && say('landed', { n: images })}
+      {progress?.complete && progress.missing > 0 && (
+        <p class="progress" role="alert">
+          {say('missingImages', { n: progress.missing, total: progress.expected })}
         </p>
       )}
       {notice && study && <NoticePanel notice={notice} />}

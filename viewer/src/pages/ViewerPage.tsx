@@ -39,7 +39,7 @@ export function ViewerPage({ address }: { address: Address }) {
   const shownStudies = shownSeries.map((one) => studies.find(({ studyUid }) => studyUid === one?.studyUid)?.study);
   const isMixed = isComparing && shownStudies.every(Boolean) && !isSamePatient(shownStudies[0], shownStudies[1]);
   const modality = shownSeries[active]?.modality ?? '';
-  const isSettled = studies.every(({ study, notice, isLanding }) => notice || (study && !isLanding));
+  const isSettled = studies.every(({ study, notice, progress }) => notice || (study && progress?.complete !== false));
 
   useEffect(() => {
     // The first series found is kept when a lower-numbered one lands after it: the image must not change by itself.

@@ -8,6 +8,9 @@ import { registerMetadata } from '../viewport/registerMetadata';
 import { completePalettes } from './completePalettes';
 import type { Stack } from './Stack';
 
+/** On a visit the metadata waits for the whole series to land. */
+const PATIENCE_S = 300;
+
 const loaded = new Map<string, Promise<Stack>>();
 
 /** Fetch the metadata of a series and list its frames. Kept, so that thumbnail and viewport share one request. */
@@ -24,7 +27,7 @@ export function loadStack(root: string, series: Series): Promise<Stack> {
 
 async function readStack(root: string, series: Series): Promise<Stack> {
   const ask = () => fetchInstances(root, series.studyUid, series.seriesUid);
-  const instances = await askPatiently(ask, () => undefined);
+  const instances = await askPatiently(ask, () => undefined, PATIENCE_S);
   await Promise.all(instances.map(completePalettes));
   const frames = listFrames(root, series.studyUid, instances);
   registerMetadata(frames, instances);

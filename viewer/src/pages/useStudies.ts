@@ -1,4 +1,5 @@
 import { useEffect, useState } from 'preact/hooks';
+import type { Progress } from '../api/fetchProgress';
 import type { Address } from '../study/readAddress';
 import type { Study } from '../study/Study';
 import { describeProblem, type Notice } from './describeProblem';
@@ -8,7 +9,7 @@ import { watchStudy } from './watchStudy';
 export interface StudyState {
   studyUid: string;
   study?: Study;
-  isLanding?: boolean;
+  progress?: Progress;
   wait_s?: number;
   notice?: Notice;
 }
@@ -31,11 +32,12 @@ export function useStudies(address: Address): { studies: StudyState[]; retry: ()
       };
       change({});
       const listener = {
-        onStudy: (study: Study, isLanding: boolean) => change({ study, isLanding, wait_s: 0 }),
+        onStudy: (study: Study) => change({ study, wait_s: 0 }),
         onWait: (wait_s: number) => change({ wait_s }),
+        onProgress: (progress: Progress) => change({ progress }),
       };
       watchStudy(studyUid, address.visit, listener, stop.signal).catch((error: unknown) =>
-        change({ notice: describeProblem(error), isLanding: false }),
+        change({ notice: describeProblem(error) }),
       );
     }
     return () => stop.abort();

@@ -3,8 +3,8 @@ import type { DicomJson } from '../../src/study/DicomJson';
 import { decodePalette } from '../../src/study/decodePalette';
 import { dicomwebRoot } from '../../src/study/dicomwebRoot';
 import { formatDate } from '../../src/study/formatDate';
+import { formatMoment } from '../../src/study/formatMoment';
 import { formatName } from '../../src/study/formatName';
-import { formatTime } from '../../src/study/formatTime';
 import { framePeriod } from '../../src/study/framePeriod';
 import { isImage } from '../../src/study/isImage';
 import { listFrames } from '../../src/study/listFrames';
@@ -44,8 +44,9 @@ test.each([
   expect(formatDate(stored)).toBe(expected);
 });
 
-test('time is read with or without colons', () => {
-  expect([formatTime('140530.123'), formatTime('14:05:30'), formatTime('x')]).toEqual(['14:05', '14:05', '']);
+test('a moment is shown in local time, and zero is no moment', () => {
+  expect(formatMoment(new Date(2026, 10, 3, 4, 5).getTime() / 1000)).toBe('03/11/2026 04:05');
+  expect(formatMoment(0)).toBe('');
 });
 
 test('a value is read whatever its JSON type', () => {
