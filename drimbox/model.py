@@ -174,7 +174,7 @@ class Report:
 
     status: OBX-11, `F` first or `C` corrected. confidentiality: XDS codes to add beside `N`
     (`MASQUE_PS`, `INVISIBLE_PATIENT`, `INVISIBLE_REPRESENTANTS_LEGAUX`). to_dmp: False when DESTDMP says N.
-    message_id: MSH-3 and MSH-10, the identity of the message for replays. message, cda: the bytes as received.
+    message_id: MSH-3, MSH-4 and MSH-10, the identity of the message for replays. message, cda: the bytes as received.
     """
 
     message_id: str

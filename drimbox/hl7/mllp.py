@@ -1,0 +1,200 @@
+"""The MLLP door (HL7 Transport Specification: MLLP, release 1): framing, one answer a message, in order.
+
+A frame is 0x0B, the message, 0x1C 0x0D. Each connection is served by one task, one message at a time: the sender waits
+for its answer, so that is all the backpressure there is to give.
+"""
+
+import asyncio
+import logging
+import secrets
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from drimbox import clock
+from drimbox.errors import DrimboxError, TooLarge, Unavailable
+from drimbox.hl7.ack import build_ack
+from drimbox.hl7.message import Segment, parse_header, parse_message
+from drimbox.hl7.report import read_report
+from drimbox.model import Credentials, Report
+from drimbox.settings import Hl7, is_loopback
+
+log = logging.getLogger(__name__)
+
+START = b"\x0b"
+END = b"\x1c\x0d"
+_CHUNK_BYTES = 65536
+_CLOSE_TIMEOUT_S = 5.0
+
+
+class Publishing(Protocol):
+    """The flow behind this door."""
+
+    async def report_arrived(self, report: Report, credentials: Credentials) -> Literal["accepted", "replayed"]: ...
+
+
+class Hl7Door:
+    """Listens, frames, parses, calls `publish`, answers."""
+
+    def __init__(self, settings: Hl7, publish: Publishing) -> None:
+        self._settings = settings
+        self._publish = publish
+        self._server: asyncio.Server | None = None
+        self._connections: set[asyncio.Task[None]] = set()
+        self._answering: set[asyncio.Task[None]] = set()  # those with a whole message in hand
+        self._stopping = False
+
+    async def start(self) -> tuple[str, int]:
+        """Listen. Returns the host and the port, which is a free one when the settings say 0."""
+        settings = self._settings
+        self._server = await asyncio.start_server(self._connected, settings.host, settings.port, reuse_port=True)
+        host, port = self._server.sockets[0].getsockname()[:2]
+        log.info("hl7_listening", extra={"host": host, "port": port})
+        return str(host), int(port)
+
+    async def stop(self) -> None:
+        """Stop listening, answer the messages in hand, close. A message half received is the sender's to repeat."""
+        self._stopping = True
+        if self._server is not None:
+            self._server.close()
+        for task in self._connections - self._answering:
+            task.cancel()
+        if self._connections:
+            _, late = await asyncio.wait(self._connections, timeout=self._settings.message_timeout_s)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        if self._server is not None:
+            await self._server.wait_closed()
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        peer = writer.get_extra_info("peername")  # None when the other end is already gone
+        try:
+            if task is not None and peer and self._is_welcome(peer[0]):
+                self._connections.add(task)
+                await self._serve(_Frames(reader, self._settings), writer, peer[0], task)
+        except (OSError, TimeoutError) as error:
+            log.info("hl7_connection_lost", extra={"address": peer[0], "reason": type(error).__name__})
+        except Exception:
+            log.exception("hl7_connection_failed", extra={"address": peer[0]})
+        finally:
+            writer.close()
+            try:
+                async with asyncio.timeout(_CLOSE_TIMEOUT_S):
+                    await writer.wait_closed()
+            except (OSError, TimeoutError):
+                writer.transport.abort()
+            if task is not None:
+                self._connections.discard(task)
+
+    def _is_welcome(self, address: str) -> bool:
+        senders = self._settings.senders
+        if self._stopping or not (address in senders if senders else is_loopback(address)):
+            log.warning("hl7_connection_refused", extra={"address": address})
+            return False
+        if len(self._connections) >= self._settings.max_connections:
+            log.warning("hl7_too_many_connections", extra={"address": address})
+            return False
+        return True
+
+    async def _serve(
+        self, frames: "_Frames", writer: asyncio.StreamWriter, address: str, task: asyncio.Task[None]
+    ) -> None:
+        while not self._stopping and (frame := await frames.next()) is not None:
+            self._answering.add(task)
+            try:
+                writer.write(START + await self._answer(frame, address) + END)
+                async with asyncio.timeout(self._settings.message_timeout_s):
+                    await writer.drain()
+            finally:
+                self._answering.discard(task)
+
+    async def _answer(self, frame: "_Frame", address: str) -> bytes:
+        """The answer to one message. Never raises: whatever happens, the sender is told."""
+        header: Segment | None = None
+        error: DrimboxError | None = None
+        size = {"address": address, "size_bytes": len(frame.data)}
+        try:
+            header = await asyncio.to_thread(parse_header, frame.data)
+            if not frame.is_whole:
+                raise TooLarge("message", f"over {self._settings.max_message_bytes} bytes")
+            report = await asyncio.to_thread(_read, frame.data)
+            credentials = Credentials("hl7", address, calling=header.text(3), called=header.text(5))
+            async with asyncio.timeout(self._settings.message_timeout_s):
+                outcome = await self._publish.report_arrived(report, credentials)
+            log.info("hl7_report_arrived", extra={**size, "outcome": outcome})
+        except DrimboxError as refusal:
+            error = refusal
+            log.warning("hl7_report_refused", extra={**size, "reason": str(refusal), "detail": refusal.detail})
+        except TimeoutError:
+            error = Unavailable("node", "the report could not be kept in time: send it again")
+            log.exception("hl7_report_not_kept_in_time", extra=size)
+        except Exception:
+            incident = secrets.token_hex(8)
+            error = Unavailable("node", f"internal error, incident {incident}")
+            log.exception("hl7_report_failed", extra={**size, "incident": incident})
+        return build_ack(header, error, clock.now(), secrets.token_hex(10))
+
+
+def _read(data: bytes) -> Report:
+    return read_report(parse_message(data))
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """The content of a frame; only its beginning when it was over the limit."""
+
+    data: bytes
+    is_whole: bool
+
+
+class _Frames:
+    """Cuts the bytes of one connection into frames. Keeps at most the limit of a message, plus one chunk."""
+
+    def __init__(self, reader: asyncio.StreamReader, settings: Hl7) -> None:
+        self._reader = reader
+        self._settings = settings
+        self._received = bytearray()
+
+    async def next(self) -> _Frame | None:
+        """The next frame, or None at the end of the stream. Raises TimeoutError.
+
+        Both deadlines are absolute: a byte now and then does not put them off (P13). A frame over the limit is read
+        to its end but not kept, so that it gets its answer and the next one is understood.
+        """
+        async with asyncio.timeout(self._settings.idle_timeout_s):
+            if not await self._find_start():
+                return None
+        async with asyncio.timeout(self._settings.message_timeout_s):
+            return await self._to_end()
+
+    async def _find_start(self) -> bool:
+        """Drop everything up to the start block, itself included: senders put line ends between frames."""
+        while (start := self._received.find(START)) < 0:
+            self._received.clear()
+            if not await self._more():
+                return False
+        del self._received[: start + len(START)]
+        return True
+
+    async def _to_end(self) -> _Frame | None:
+        searched, beginning = 0, b""
+        while (end := self._received.find(END, searched)) < 0:
+            if len(self._received) > self._settings.max_message_bytes:
+                beginning = beginning or bytes(self._received[:_CHUNK_BYTES])
+                del self._received[:-1]  # the last byte may be the first half of the end block
+            searched = max(0, len(self._received) - 1)
+            if not await self._more():
+                log.info("hl7_message_cut_short")
+                return None
+        is_whole = not beginning and end <= self._settings.max_message_bytes
+        data = (
+            bytes(memoryview(self._received)[:end]) if is_whole else beginning or bytes(self._received[:_CHUNK_BYTES])
+        )
+        del self._received[: end + len(END)]
+        return _Frame(data, is_whole)
+
+    async def _more(self) -> bool:
+        chunk = await self._reader.read(_CHUNK_BYTES)
+        self._received += chunk
+        return bool(chunk)
