@@ -79,10 +79,14 @@ class Software(_Section):
 
 
 class DmpStructure(_Section):
-    """A care structure we may speak for, with its two certificates (ORG AUTH_CLI and ORG SIGN of IGC-Santé)."""
+    """A care structure we may speak for, with its two certificates (ORG AUTH_CLI and ORG SIGN of IGC-Santé).
+
+    sector: healthcareFacilityTypeCode, told to the DMP when one of its professionals consults.
+    """
 
     id: str
     name: str
+    sector: str = "SA08"
     mode: Literal["EJ", "EG", "EJ/EG"] = "EG"
     tls_certificate: Path
     tls_key: Path
@@ -154,10 +158,23 @@ class Audit(_Section):
     retention_days: int = Field(1095, ge=180)
 
 
+class LocalProfessional(_Section):
+    """A professional the DMP knows: RPPS number, names, profession code (1.2.250.1.71.1.2.7, `10` is a physician)."""
+
+    id: str
+    family: str
+    given: str
+    profession: str = "10"
+
+
 class Auth(_Section):
-    """`none` is for loopback alone: a node whose doors are open to the network refuses to start with it."""
+    """`none` is for loopback alone: a node whose doors are open to the network refuses to start with it.
+
+    professional: who the DMP is told is consulting while nobody signs in; without it, nobody consults.
+    """
 
     mode: Literal["none"] = "none"
+    professional: LocalProfessional | None = None
 
 
 class Settings(BaseSettings):

@@ -122,3 +122,9 @@ NOT_ACQUISITION = frozenset(
     {"ANN", "ASMT", "AU", "DOC", "FID", "KO", "M3D", "PLAN", "PR", "REG", "RTDOSE", "RTPLAN", "RTRECORD", "RTSTRUCT"}
     | {"RWV", "SEG", "SMR", "SR", "STAIN", "TEXTUREMAP"}
 )
+
+# --- Who gives numbers to people and places in France (CI-SIS, nomenclatures of the ANS) ---
+PROFESSIONALS = "1.2.250.1.71.4.2.1"  # RPPS and ADELI numbers
+STRUCTURES = "1.2.250.1.71.4.2.2"  # FINESS and SIRET numbers
+SECTORS = "1.2.250.1.71.4.2.4"  # sectors of activity, SAxx
+PROFESSIONS = "1.2.250.1.71.1.2.7"

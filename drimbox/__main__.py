@@ -1,0 +1,5 @@
+"""`python -m drimbox` is `drimbox`."""
+
+from drimbox.cli import main
+
+main()

@@ -1,0 +1,196 @@
+"""The composition root: `build(settings)` makes a Node. The only file that knows every class."""
+
+import asyncio
+import contextlib
+import logging
+import os
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from drimbox import clock
+from drimbox.audit.trail import Trail
+from drimbox.dicom_scp.receivers import DicomDoor
+from drimbox.dicomweb.door import DicomWeb
+from drimbox.dicomweb.problems import refuse
+from drimbox.dmp.client import DmpClient
+from drimbox.durable import lock_folder
+from drimbox.egress import Egress
+from drimbox.errors import DrimboxError, NotFound
+from drimbox.flows.admit import Admit
+from drimbox.flows.consult import Consult
+from drimbox.flows.ingest import Ingest
+from drimbox.flows.publish import Publish
+from drimbox.flows.retrieve import Retrieve
+from drimbox.hl7.mllp import Hl7Door
+from drimbox.peers.wado_client import PeerClient
+from drimbox.pixels.workers import Pixels
+from drimbox.portal.api import create_api
+from drimbox.portal.listener import Listener
+from drimbox.portal.site import site
+from drimbox.settings import Settings
+from drimbox.storage.archive import Archive
+from drimbox.storage.visits import Visits
+
+log = logging.getLogger(__name__)
+
+_EXPIRY_S: Final = 60.0
+
+
+@dataclass
+class Node:
+    """One DRIMbox: its doors, its archives, its work. `start` opens, `stop` finishes what was accepted."""
+
+    settings: Settings
+    trail: Trail
+    own: Archive
+    visiting: Archive
+    egress: Egress
+    pixels: Pixels
+    publish: Publish
+    consult: Consult
+    dicom: DicomDoor
+    hl7: Hl7Door
+    http: Listener
+    lock: int
+    ready: bool = False
+    work: list[asyncio.Task[None]] = field(default_factory=list)
+
+    async def start(self) -> dict[str, str]:
+        """Open every door; the addresses, by door."""
+        self.work = [
+            asyncio.create_task(self.publish.work(), name="outbox"),
+            asyncio.create_task(_expire(self.consult), name="expiry"),
+        ]
+        await self.pixels.start()
+        await self.http.open()
+        dicom = await self.dicom.start()
+        hl7 = await self.hl7.start()
+        self.ready = True
+        http = self.http.address
+        return {"dicom": _shown(dicom), "http": f"http://{_shown(http)}/", "hl7": _shown(hl7)}
+
+    async def stop(self) -> None:
+        """Close the doors, let accepted work finish, close the archives."""
+        self.ready = False
+        await self.hl7.stop()
+        await self.dicom.stop(10)
+        await self.http.close()
+        await self.consult.stop()
+        for task in self.work:
+            task.cancel()
+        await asyncio.gather(*self.work, return_exceptions=True)
+        await self.pixels.stop()
+        await self.egress.close()
+        self.own.close()
+        self.visiting.close()
+        self.trail.close()
+        os.close(self.lock)
+
+
+def build(settings: Settings) -> Node:
+    """Wire a node. Raises Unavailable when its folder is in use or its ports are taken, Corrupt when its index is."""
+    folder = settings.node.data_dir.resolve()
+    lock = lock_folder(folder)
+    trail = Trail(folder / "trail" / "trail.jsonl")
+    admit = Admit(settings, trail)
+    own = Archive(folder / "own", settings.publish.settle_s)
+    visiting = Archive(folder / "visiting")
+    egress = Egress(_allowed(settings))
+    pixels = Pixels()
+    dmp = DmpClient(settings.dmp, egress, clock)
+    # The HTTP address is known before anything is served: a port 0 in tests still gives true retrieve URLs.
+    root = _Root()
+    http = Listener(root, settings.http.host, settings.http.port)
+    public = settings.http.public_url.rstrip("/") or f"http://{_shown(http.address)}"
+    retrieve_base = settings.kos.retrieve_url.rstrip("/") or f"{public}/dicom-web"
+    ingest = Ingest(own, admit, settings.dicom.max_object_bytes)
+    publish = Publish(own, admit, dmp, settings, retrieve_base)
+    loan = Ingest(visiting, admit, settings.dicom.max_object_bytes)
+    consult = Consult(Visits(visiting.database), loan, admit, dmp, PeerClient(egress, settings.peers), settings)
+    node = Node(
+        settings=settings,
+        trail=trail,
+        own=own,
+        visiting=visiting,
+        egress=egress,
+        pixels=pixels,
+        publish=publish,
+        consult=consult,
+        dicom=DicomDoor(settings.dicom, ingest),
+        hl7=Hl7Door(settings.hl7, publish),
+        http=http,
+        lock=lock,
+    )
+    root.own = DicomWeb(Retrieve(own, admit, pixels), retrieve_base)
+    root.consult = consult
+    root.loan = Retrieve(visiting, admit, pixels)
+    root.public = public
+    root.api = create_api(publish, consult, settings.dmp.ins_authority, lambda: node.ready and not own.volume.suspect)
+    return node
+
+
+def build_archive(settings: Settings) -> Archive:
+    """The node's own archive alone, for a command beside a running node: SQLite lets both in."""
+    return Archive(settings.node.data_dir.resolve() / "own", settings.publish.settle_s)
+
+
+def _allowed(settings: Settings) -> list[str]:
+    """Every URL the configuration lets the node call; nothing else is ever called."""
+    urls = [settings.dmp.repository_url, settings.dmp.registry_url, settings.psc.issuer_url]
+    return [url for url in (*urls, *(peer.url for peer in settings.peers.known)) if url]
+
+
+async def _expire(consult: Consult) -> None:
+    while True:
+        with contextlib.suppress(DrimboxError):
+            await consult.expire()
+        await asyncio.sleep(_EXPIRY_S)
+
+
+def _shown(address: tuple[str, int]) -> str:
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+class _Root:
+    """Which door answers a path. Plain ASGI: the hot routes pay for one comparison."""
+
+    own: DicomWeb
+    consult: Consult
+    loan: Retrieve
+    public: str
+    api: Any
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        path: str = scope["path"]
+        if path == "/dicom-web" or path.startswith("/dicom-web/"):
+            await self.own(_below(scope, "/dicom-web"), receive, send)
+        elif path.startswith("/visits/"):
+            await self._visit(scope, receive, send)
+        elif path.startswith(("/api/", "/health/")):
+            await self.api(scope, receive, send)
+        else:
+            await site(scope, receive, send)
+
+    async def _visit(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        """`/visits/{visit_id}/dicom-web/…`: the same door, on the one study that is on loan."""
+        visit_id, _, rest = scope["path"].removeprefix("/visits/").partition("/")
+        segments = rest.split("/")  # dicom-web, studies, UID, series, UID, …
+        series_uid = segments[4] if len(segments) > 4 and segments[3] == "series" else ""
+        try:
+            if segments[0] != "dicom-web":
+                raise NotFound("path", "a visit has only /dicom-web below it")
+            visit = await self.consult.visit(visit_id, series_uid)
+        except DrimboxError as error:
+            status, headers, body = refuse(error, "visits")
+            await send({"type": "http.response.start", "status": status, "headers": headers})
+            await send({"type": "http.response.body", "body": body})
+            return
+        prefix = f"/visits/{visit_id}/dicom-web"
+        door = DicomWeb(replace(self.loan, study_uid=visit.study_uid), f"{self.public}{prefix}")
+        await door(_below(scope, prefix), receive, send)
+
+
+def _below(scope: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """The scope as the application mounted at `prefix` sees it (ASGI: root_path is a prefix of path)."""
+    return {**scope, "root_path": prefix}

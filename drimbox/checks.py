@@ -1,0 +1,87 @@
+"""`drimbox check`: is this node able to do its work? One line a matter, with what to do."""
+
+import asyncio
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+
+from drimbox import clock
+from drimbox.egress import Egress, Identity
+from drimbox.errors import DrimboxError
+from drimbox.settings import Settings
+
+_TIMEOUT_S: Final = 5.0
+_SOON: Final = timedelta(days=30)
+_ROOM_BYTES: Final = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One matter. said: what was found, and what to do when it is not well."""
+
+    name: str
+    ok: bool
+    said: str
+
+
+async def run_checks(settings: Settings) -> list[Result]:
+    """Every check, in the order of the installation guide. Nothing is written."""
+    results = [Result("configuration", True, "read"), _disk(settings.node.data_dir), _clock()]
+    results += [_certificate(name, path) for name, path in _certificates(settings)]
+    results += await asyncio.gather(*(_neighbour(*neighbour) for neighbour in _neighbours(settings)))
+    return results
+
+
+def _disk(folder: Path) -> Result:
+    there = next(path for path in (folder, *folder.resolve().parents) if path.exists())
+    free = shutil.disk_usage(there).free
+    return Result("disk", free >= _ROOM_BYTES, f"{free >> 20} MiB free at {folder}")
+
+
+def _clock() -> Result:
+    now = clock.now()
+    return Result("clock", now.year >= 2026, f"{now:%Y-%m-%d %H:%M:%S} UTC")
+
+
+def _certificates(settings: Settings) -> Iterator[tuple[str, Path]]:
+    for structure in settings.dmp.structures:
+        yield f"TLS certificate {structure.id}", structure.tls_certificate
+        yield f"signing certificate {structure.id}", structure.sign_certificate
+
+
+def _certificate(name: str, path: Path) -> Result:
+    try:
+        ends = x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
+    except (OSError, ValueError) as error:
+        return Result(name, False, f"{path}: {type(error).__name__}: give the path of a PEM certificate")
+    left = ends - clock.now()
+    return Result(name, left > _SOON, f"ends {ends:%Y-%m-%d}" + ("" if left > _SOON else ": renew it"))
+
+
+def _neighbours(settings: Settings) -> Iterator[tuple[str, str, Identity | None]]:
+    own = settings.dmp.structures[0] if settings.dmp.structures else None
+    identity = Identity(own.tls_certificate, own.tls_key, settings.dmp.ca) if own else None
+    yield "DMP repository", settings.dmp.repository_url, identity
+    yield "DMP registry", settings.dmp.registry_url, identity
+    yield "Pro Santé Connect", settings.psc.issuer_url, None
+    for peer in settings.peers.known:
+        yield f"peer {peer.name}", peer.url, None
+
+
+async def _neighbour(name: str, url: str, identity: Identity | None) -> Result:
+    """Does it answer, with the certificates it should have and ours? Any HTTP status is an answer."""
+    if not url:
+        return Result(name, True, "not configured")
+    egress = Egress([url])
+    try:
+        answer = await egress.get(url, headers={}, identity=identity, timeout_s=_TIMEOUT_S, max_bytes=1 << 20)
+    except DrimboxError as error:
+        return Result(name, False, str(error))
+    finally:
+        await egress.close()
+    return Result(name, True, f"answers (HTTP {answer.status})")

@@ -1,0 +1,242 @@
+"""Our reader asks for images held elsewhere: found in the DMP, fetched from the box that holds them, shown on loan."""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import orjson
+from pydantic import TypeAdapter
+
+from drimbox import clock
+from drimbox.dicom.scan import Summary
+from drimbox.dmp.client import DmpClient
+from drimbox.dmp.vihf import Speaker
+from drimbox.errors import Conflict, DrimboxError, Malformed, TooLarge, Unavailable, Unidentified
+from drimbox.flows.admit import Admit
+from drimbox.flows.ingest import Ingest
+from drimbox.kos.manifest import Manifest, ManifestSeries
+from drimbox.kos.read import read_manifest
+from drimbox.model import Code, Credentials, Identifier, Professional, Reader, Structure
+from drimbox.peers.known import locate
+from drimbox.peers.wado_client import Incoming, PeerClient
+from drimbox.settings import Settings
+from drimbox.storage.archive import Outcome
+from drimbox.storage.visits import Visit, Visits
+from drimbox.xds import codes
+from drimbox.xds.answers import Listed
+
+log = logging.getLogger(__name__)
+
+VISIT_S: Final = 8 * 3600.0
+_PARALLEL_SERIES: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class InContext:
+    """A listed document and the patient it was listed for."""
+
+    ins: Identifier
+    listed: Listed
+
+
+_IN_CONTEXT: Final = TypeAdapter(InContext)
+
+
+@dataclass
+class Landing:
+    """How far the images of one visit have come. Lost with the process: a restarted node fetches again."""
+
+    series: dict[str, asyncio.Event]
+    task: asyncio.Task[None] | None = None
+    landed: int = 0
+    missing: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class Consult:
+    """Search, open, fetch, show. Images land in the visiting archive through the same Ingest as every other."""
+
+    visits: Visits
+    ingest: Ingest
+    admit: Admit
+    dmp: DmpClient
+    peers: PeerClient
+    settings: Settings
+    landings: dict[str, Landing] = field(default_factory=dict)
+
+    async def documents(self, credentials: Credentials, ins: Identifier) -> list[dict[str, Any]]:
+        """What the DMP lists for this patient, newest first. Raises Unavailable when the DMP does not answer."""
+        await self.admit(credentials, "consult", detail="documents of a patient listed")
+        found = []
+        for listed in await self.dmp.find(ins, self._speaker()):
+            document_id = secrets.token_urlsafe(16)
+            await self.visits.list_document(document_id, orjson.dumps(InContext(ins, listed)))
+            found.append({"document_id": document_id, **_shown(listed)})
+        return sorted(found, key=lambda item: str(item["created"]), reverse=True)
+
+    async def open(self, credentials: Credentials, document_id: str) -> dict[str, str]:
+        """Begin a visit: fetch the manifest, check whose it is, let the images come.
+
+        Raises Conflict when the manifest is of another patient than the one in context (P16), Denied when it names a
+        DRIMbox that is not known, NotFound, Unavailable, Malformed.
+        """
+        context = _IN_CONTEXT.validate_json(await self.visits.document(document_id))
+        reader = await self.admit(credentials, "consult", _study(context.listed), "document opened")
+        data = await self.dmp.fetch(context.listed, self._speaker())
+        manifest = await asyncio.to_thread(read_manifest, data)
+        if manifest.patient.ins is None or manifest.patient.ins.value != context.ins.value:
+            raise Conflict("manifest", "it is of another patient than the one in context: nothing was fetched")
+        for series in manifest.series:
+            locate(self.settings.peers.known, series.retrieve_url)
+        visit = Visit(secrets.token_urlsafe(24), manifest.study_uid, data)
+        await self.visits.open(visit, VISIT_S)
+        self._land(visit.visit_id, manifest, reader)
+        return {
+            "visit_id": visit.visit_id,
+            "study_uid": visit.study_uid,
+            "dicomweb_url": f"/visits/{visit.visit_id}/dicom-web",
+        }
+
+    async def visit(self, visit_id: str, series_uid: str = "", wait_s: float = 20) -> Visit:
+        """The visit, once the series asked for has landed, or the whole study when none is named.
+
+        Raises NotFound, or Unavailable while images are still on their way after `wait_s`.
+        """
+        visit = await self.visits.find(visit_id)
+        landing = self.landings.get(visit_id)
+        if landing is None:  # the node was restarted since
+            landing = self._land(visit_id, read_manifest(visit.manifest), Reader("loopback", "http", "127.0.0.1"))
+        events = [landing.series[series_uid]] if series_uid in landing.series else list(landing.series.values())
+        try:
+            async with asyncio.timeout(wait_s):
+                for event in events:
+                    await event.wait()
+        except TimeoutError as error:
+            raise Unavailable("visit", "images are still on their way: ask again") from error
+        return visit
+
+    async def progress(self, credentials: Credentials, visit_id: str) -> dict[str, Any]:
+        """How far a visit has come: instances expected, landed, missing."""
+        visit = await self.visits.find(visit_id)
+        await self.admit(credentials, "consult", visit.study_uid, "visit looked at")
+        landing = self.landings.get(visit_id)
+        expected = sum(len(series.instances) for series in read_manifest(visit.manifest).series)
+        return {
+            "visit_id": visit_id,
+            "study_uid": visit.study_uid,
+            "expected": expected,
+            "landed": landing.landed if landing else 0,
+            "missing": len(landing.missing) if landing else 0,
+            "complete": landing is not None and all(event.is_set() for event in landing.series.values()),
+        }
+
+    def _land(self, visit_id: str, manifest: Manifest, reader: Reader) -> Landing:
+        landing = Landing({series.series_uid: asyncio.Event() for series in manifest.series})
+        self.landings[visit_id] = landing
+        landing.task = asyncio.create_task(self._fetch(manifest, landing, reader), name="landing")
+        return landing
+
+    async def _fetch(self, manifest: Manifest, landing: Landing, reader: Reader) -> None:
+        gate = asyncio.Semaphore(_PARALLEL_SERIES)
+
+        async def one(series: ManifestSeries) -> None:
+            async with gate:
+                try:
+                    await self._fetch_series(manifest, series, landing, reader)
+                except DrimboxError as error:
+                    log.warning("series_not_fetched", extra={"reason": str(error), "detail": error.detail})
+                finally:
+                    landing.series[series.series_uid].set()
+
+        await asyncio.gather(*(one(series) for series in manifest.series))
+        log.info("visit_landed", extra={"landed": landing.landed, "missing": len(landing.missing)})
+
+    async def _fetch_series(self, manifest: Manifest, series: ManifestSeries, landing: Landing, reader: Reader) -> None:
+        """Fetch one series into the visiting archive; what does not come is told as missing."""
+        wanted = {instance.sop_uid for instance in series.instances}
+        landing.missing |= wanted
+        expect = _belongs(manifest.study_uid, series.series_uid, wanted)
+        peer = locate(self.settings.peers.known, series.retrieve_url)
+        parts = self.peers.fetch_series(peer, manifest.study_uid, series.series_uid, manifest.uid, "")
+        async with aclosing(parts):
+            async for incoming in parts:
+                try:
+                    kept = await self._keep(incoming, reader, expect)
+                except (Malformed, TooLarge, Conflict) as error:  # this one stays missing; the others may be sound
+                    log.warning("instance_not_kept", extra={"reason": str(error)})
+                    continue
+                landing.missing.discard(kept.ref.sop_uid)
+                landing.landed += 1
+
+    async def _keep(self, incoming: Incoming, reader: Reader, expect: Callable[[Summary], None]) -> Outcome:
+        spool = self.ingest.open(incoming.sop_class_uid, incoming.sop_uid, incoming.transfer_syntax)
+        try:
+            async for chunk in incoming.chunks:
+                spool.write(chunk)
+        except BaseException:
+            spool.discard()
+            raise
+        return await self.ingest.instance(spool, reader, expect)
+
+    async def expire(self) -> None:
+        """End what has expired and remove its images: nothing of a loan stays."""
+        ended, unvisited = await self.visits.end(clock.now().timestamp())
+        for visit_id in ended:
+            self.landings.pop(visit_id, None)
+        for study_uid in unvisited:
+            await self.ingest.archive.forget(study_uid)
+
+    async def stop(self) -> None:
+        """Stop fetching."""
+        tasks = [landing.task for landing in self.landings.values() if landing.task]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _speaker(self) -> Speaker:
+        """Who the DMP is told is asking. Raises Unidentified, or Unavailable while no structure is configured."""
+        person = self.settings.auth.professional
+        if person is None:
+            raise Unidentified("professional", "nobody signed in, and auth.professional names nobody to consult as")
+        if not self.settings.dmp.structures:
+            raise Unavailable("DMP", "dmp.structures is empty: configure the care structure that consults")
+        own = self.settings.dmp.structures[0]
+        structure = Structure(Identifier(own.id, codes.STRUCTURES), own.name, Code(own.sector, codes.SECTORS))
+        profession = Code(person.profession, codes.PROFESSIONS)
+        professional = Professional(Identifier(person.id, codes.PROFESSIONALS), person.family, person.given, profession)
+        return Speaker(professional, structure)
+
+
+def _belongs(study_uid: str, series_uid: str, wanted: set[str]) -> Callable[[Summary], None]:
+    """A peer may send only what the manifest names (P16)."""
+
+    def check(summary: Summary) -> None:
+        told = (summary.ref.study_uid, summary.ref.series_uid)
+        if told != (study_uid, series_uid) or summary.ref.sop_uid not in wanted:
+            raise Conflict("instance", "the peer sent an instance the manifest does not name")
+
+    return check
+
+
+def _study(listed: Listed) -> str:
+    """The Study Instance UID of an entry: ITI TF-3 table 4.2.3.1.7-2, CXi of the reference id list."""
+    for reference in listed.reference_ids:
+        if reference.endswith(f"^{codes.REFERENCE_STUDY}"):
+            return reference.partition("^")[0]
+    return ""
+
+
+def _shown(listed: Listed) -> dict[str, Any]:
+    return {
+        "title": listed.title,
+        "created": listed.service_start or listed.created,
+        "study_uid": _study(listed),
+        "modalities": list(listed.modalities),
+        "regions": [region.meaning or region.value for region in listed.regions],
+        "description": ", ".join(act.meaning or act.value for act in listed.acts),
+        "author": listed.institution,
+    }

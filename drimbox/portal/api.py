@@ -1,0 +1,160 @@
+"""/api/v1: what the viewer and the operator need beyond DICOMweb (interface.md)."""
+
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import ORJSONResponse, Response
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from drimbox.dicom.uid import checked_uid
+from drimbox.dicomweb.problems import problem, refuse
+from drimbox.errors import DrimboxError, Malformed
+from drimbox.flows.consult import Consult
+from drimbox.flows.publish import Publish
+from drimbox.model import Credentials, Identifier
+
+_INS: Final = re.compile(r"[0-9]{13}|[0-9]{15}|[12][0-9]{4}[0-9AB][0-9]{7}([0-9]{2})?", re.ASCII)
+
+
+class OutboxItem(BaseModel):
+    """One job, as interface.md shows it. next_try: seconds since 1970."""
+
+    id: int
+    study_uid: str
+    kind: str
+    state: str
+    attempts: int
+    last_error: str
+    unique_id: str
+    entry_uuid: str
+    next_try: float
+
+
+class OutboxList(BaseModel):
+    """The newest jobs first."""
+
+    items: list[OutboxItem]
+
+
+class ListedDocument(BaseModel):
+    """A manifest the DMP lists."""
+
+    document_id: str
+    title: str
+    created: str
+    study_uid: str
+    modalities: list[str]
+    regions: list[str]
+    description: str
+    author: str
+
+
+class OpenVisit(BaseModel):
+    """Which listed document to open."""
+
+    document_id: str = Field(min_length=1, max_length=64)
+
+
+class OpenedVisit(BaseModel):
+    """Where its images are served while they are on loan."""
+
+    visit_id: str
+    study_uid: str
+    dicomweb_url: str
+
+
+class VisitProgress(BaseModel):
+    """How far the images of a visit have come."""
+
+    visit_id: str
+    study_uid: str
+    expected: int
+    landed: int
+    missing: int
+    complete: bool
+
+
+def create_api(publish: Publish, consult: Consult, ins_authority: str, ready: Callable[[], bool]) -> FastAPI:
+    """The API as an ASGI application. ready: is every door open and the volume sound?"""
+    api = FastAPI(title="DRIMbox", version="1", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json")
+
+    @api.get("/api/v1/outbox")
+    async def outbox(request: Request) -> OutboxList:
+        """What is owed to the DMP."""
+        return OutboxList.model_validate({"items": await publish.outbox(_credentials(request))})
+
+    @api.get("/api/v1/outbox/{job_id}")
+    async def outbox_item(request: Request, job_id: int) -> OutboxItem:
+        """One job."""
+        return OutboxItem.model_validate(await publish.outbox_item(_credentials(request), job_id))
+
+    @api.post("/api/v1/outbox/{job_id}/retry")
+    async def retry(request: Request, job_id: int) -> OutboxItem:
+        """Attempt it now."""
+        return OutboxItem.model_validate(await publish.retry(_credentials(request), job_id))
+
+    @api.get("/api/v1/studies/{study_uid}/manifest", response_class=Response)
+    async def manifest(request: Request, study_uid: str) -> Response:
+        """The current KOS."""
+        data = await publish.current_manifest(_credentials(request), checked_uid(study_uid))
+        return Response(data, media_type="application/dicom")
+
+    @api.get("/api/v1/patients/{ins}/documents")
+    async def documents(request: Request, ins: str) -> list[ListedDocument]:
+        """What the DMP lists for the patient with this INS matricule."""
+        if not _INS.fullmatch(ins):
+            raise Malformed("INS", "a matricule has 13 or 15 characters, digits but for a Corsican department")
+        found = await consult.documents(_credentials(request), Identifier(ins, ins_authority))
+        return [ListedDocument.model_validate(item) for item in found]
+
+    @api.post("/api/v1/visits", status_code=201)
+    async def open_visit(request: Request, body: OpenVisit) -> OpenedVisit:
+        """Begin a visit: the images of a listed document come on loan."""
+        return OpenedVisit.model_validate(await consult.open(_credentials(request), body.document_id))
+
+    @api.get("/api/v1/visits/{visit_id}")
+    async def visit(request: Request, visit_id: str) -> VisitProgress:
+        """How far it has come."""
+        return VisitProgress.model_validate(await consult.progress(_credentials(request), visit_id))
+
+    @api.get("/health/live")
+    async def live() -> Response:
+        """The process answers."""
+        return ORJSONResponse({"status": "live"})
+
+    @api.get("/health/ready")
+    async def is_ready() -> Response:
+        """Every door is open and the volume is sound."""
+        return ORJSONResponse({"status": "ready"}) if ready() else _problem(*problem(503, "not ready"))
+
+    @api.exception_handler(DrimboxError)
+    async def refused(request: Request, error: DrimboxError) -> Response:
+        return _problem(*refuse(error, "portal"))
+
+    @api.exception_handler(Exception)
+    async def failed(request: Request, error: Exception) -> Response:
+        return _problem(*refuse(error, "portal"))
+
+    @api.exception_handler(RequestValidationError)
+    async def misread(request: Request, error: RequestValidationError) -> Response:
+        places = ", ".join(sorted({".".join(str(part) for part in item["loc"]) for item in error.errors()}))
+        return _problem(*refuse(Malformed("request", f"wrong or missing: {places}"), "portal"))
+
+    @api.exception_handler(HTTPException)
+    async def not_routed(request: Request, error: HTTPException) -> Response:
+        return _problem(*problem(error.status_code), extra=error.headers)
+
+    return api
+
+
+def _credentials(request: Request) -> Credentials:
+    return Credentials("http", request.client.host if request.client else "")
+
+
+def _problem(status: int, headers: Any, body: bytes, extra: Any = None) -> Response:
+    named = {name.decode(): value.decode() for name, value in headers} | dict(extra or {})
+    return Response(body, status, named)

@@ -1,0 +1,106 @@
+"""uvicorn with the two things it lacks: a deadline for a request's head, and a limit on its size.
+
+Pinned narrowly in pyproject.toml, because it leans on four method names of uvicorn's protocol class.
+"""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator
+from typing import Any, Final
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+HEAD_TIMEOUT_S: Final = 30.0
+HEAD_MAX_BYTES: Final = 64 * 1024
+BODY_MAX_BYTES: Final = 1024 * 1024
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """One HTTP/1.1 connection whose every request head arrives whole within the deadline, or not at all.
+
+    The deadline is absolute: a byte now and then does not push it back.
+    """
+
+    _deadline: asyncio.TimerHandle | None = None
+    _head_bytes = 0
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._wait_for_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._head_came()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._deadline is None and self.cycle is not None and self.cycle.response_complete:
+            self._wait_for_head()
+        if self._deadline is not None:
+            self._head_bytes += len(data)
+        super().data_received(data)
+        if self._deadline is not None and self._head_bytes > HEAD_MAX_BYTES:
+            self.transport.close()
+
+    def on_headers_complete(self) -> None:
+        self._head_came()
+        super().on_headers_complete()
+
+    def _wait_for_head(self) -> None:
+        self._head_came()
+        self._deadline = self.loop.call_later(HEAD_TIMEOUT_S, self.transport.close)
+
+    def _head_came(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._deadline, self._head_bytes = None, 0
+
+
+class Listener(uvicorn.Server):
+    """An HTTP door on one socket of ours. The node, not uvicorn, listens to signals."""
+
+    def __init__(self, app: Any, host: str, port: int) -> None:
+        config = uvicorn.Config(
+            app,
+            http=BoundedProtocol,
+            ws="none",
+            lifespan="off",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=15,
+            timeout_graceful_shutdown=10,
+            backlog=1024,
+        )
+        super().__init__(config)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._socket = socket.create_server((host, port), family=family, backlog=1024, reuse_port=False)
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """(host, port), the real one when 0 was asked for."""
+        host, port = self._socket.getsockname()[:2]
+        return host, port
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave them to the node."""
+        yield
+
+    async def open(self) -> None:
+        """Return once requests are answered."""
+        self._task = asyncio.create_task(self.serve([self._socket]), name="http")
+        while not self.started:
+            if self._task.done():
+                await self._task
+            await asyncio.sleep(0.01)
+
+    async def close(self) -> None:
+        """Finish the requests that were begun, within ten seconds."""
+        self.should_exit = True
+        if self._task is not None:
+            await self._task
+        self._socket.close()

@@ -1,0 +1,64 @@
+"""Did every image come through unchanged? Judged from outside, with pydicom as the independent reader."""
+
+import hashlib
+import io
+from dataclasses import dataclass
+from email import message_from_bytes
+from email.policy import HTTP
+from typing import Any
+
+import pydicom
+
+from drimbox.egress import Egress
+from drimbox.sandbox.modality import Sent
+from drimbox.sandbox.nodes import ask
+
+_AS_STORED = 'multipart/related; type="application/dicom"; transfer-syntax=*'
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Counts, and a line for each instance that is not as it was."""
+
+    stored: int
+    published: int
+    retrieved: int
+    wrong: list[str]
+
+
+async def verify_visit(egress: Egress, base: str, visit: dict[str, Any], sent: list[Sent]) -> Verdict:
+    """Fetch a visit's study from the consumer and compare each instance with the file it came from."""
+    url = f"{base}{visit['dicomweb_url']}/studies/{visit['study_uid']}"
+    answer = await ask(egress, url, _AS_STORED)
+    head = f"Content-Type: {answer.headers['content-type']}\r\n\r\n".encode()
+    parts = [
+        part.get_payload(decode=True)
+        for part in message_from_bytes(head + answer.content, policy=HTTP).walk()
+        if not part.is_multipart()
+    ]
+    files = {item.sop_uid: item for item in sent}
+    wrong, images = [], 0
+    for number, part in enumerate(parts, start=1):
+        came = pydicom.dcmread(io.BytesIO(bytes(part)))
+        original = files.pop(came.SOPInstanceUID, None)
+        if original is None or not _is_same(bytes(part), came, original):
+            wrong.append(f"instance {number}")
+        images += "PixelData" in came
+    wrong += [f"missing: {item.path.name}" for item in files.values() if item.has_pixels]
+    return Verdict(len(sent), 1, images, wrong)
+
+
+def _is_same(part: bytes, came: pydicom.Dataset, original: Sent) -> bool:
+    """The same data set bytes; or, when a peer transcoded without loss, the same stored pixel values."""
+    if hashlib.sha256(_data_set(part)).hexdigest() == original.digest:
+        return True
+    kept = pydicom.dcmread(original.path)
+    if "PixelData" not in kept:
+        return False
+    one, other = (pydicom.pixels.pixel_array(item, raw=True) for item in (came, kept))
+    return bool(one.shape == other.shape and (one == other).all())
+
+
+def _data_set(part10: bytes) -> bytes:
+    """What follows the file meta information (PS3.10 §7.1): its group length says where."""
+    return part10[144 + int.from_bytes(part10[140:144], "little") :]

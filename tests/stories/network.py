@@ -1,0 +1,91 @@
+"""One real node in a process of its own, for stories that kill it; its neighbours are the sandbox's."""
+
+import asyncio
+import contextlib
+import json
+import urllib.request
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from drimbox.sandbox.certificates import make_certificates
+from drimbox.sandbox.dmp import serve
+from drimbox.sandbox.nodes import RunningNode, free_port, new_node
+from drimbox.sandbox.ris import INS_AUTHORITY, STRUCTURE, Study, build_oru, send_report
+
+AT = datetime(2026, 3, 1, 10, 0, tzinfo=UTC)
+
+
+def get(url: str, accept: str = "application/json", timeout_s: float = 30) -> tuple[int, bytes]:
+    """(status, body), whatever the status."""
+    request = urllib.request.Request(url, headers={"Accept": accept})
+    try:
+        with urllib.request.urlopen(request, timeout=timeout_s) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as refusal:
+        with refusal:
+            return refusal.code, refusal.read()
+
+
+async def eventually(condition: Any, timeout_s: float = 60) -> Any:
+    """The first true result of `condition`, asked again and again."""
+    async with asyncio.timeout(timeout_s):
+        while True:
+            if found := await asyncio.to_thread(condition):
+                return found
+            await asyncio.sleep(0.05)
+
+
+class Site:
+    """A node and the place of its DMP, which may or may not run."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.certificates = make_certificates(folder / "certificates")
+        self.dmp_port = free_port()
+        base = f"https://localhost:{self.dmp_port}"
+        structure = {
+            "id": STRUCTURE,
+            "name": "Centre",
+            "tls_certificate": str(self.certificates.client_certificate),
+            "tls_key": str(self.certificates.client_key),
+            "sign_certificate": str(self.certificates.sign_certificate),
+            "sign_key": str(self.certificates.sign_key),
+        }
+        settings = {
+            "dmp": {
+                "repository_url": f"{base}/repository",
+                "registry_url": f"{base}/registry",
+                "ca": str(self.certificates.ca),
+                "ins_authority": INS_AUTHORITY,
+                "structures": [structure],
+                "timeout_s": 5,
+            },
+            "publish": {"settle_s": 0, "poll_s": 0.1, "retry_first_s": 0.2, "retry_most_s": 1},
+        }
+        self.node: RunningNode = new_node("node", folder, settings)
+
+    def dmp(self) -> Any:
+        """The DMP, as an async context manager; what it holds stays in its folder."""
+        return serve(self.folder / "dmp", self.certificates, port=self.dmp_port)
+
+    def outbox(self) -> list[dict[str, Any]]:
+        """What the node says it owes."""
+        items: list[dict[str, Any]] = json.loads(get(f"{self.node.url}/api/v1/outbox")[1])["items"]
+        return items
+
+    def send_report(self, study: Study, **options: Any) -> str:
+        """Send the report of `study`; the acknowledgement."""
+        return send_report("127.0.0.1", self.node.hl7_port, build_oru(study, AT, **options))
+
+
+@contextlib.asynccontextmanager
+async def running(folder: Path) -> AsyncIterator[Site]:
+    """A site whose node is up."""
+    site = Site(folder)
+    await site.node.start()
+    try:
+        yield site
+    finally:
+        await site.node.stop()
