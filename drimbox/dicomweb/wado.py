@@ -6,7 +6,7 @@ import re
 import secrets
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from drimbox import __version__
@@ -52,10 +52,15 @@ class Wado:
         offers = await self.retrieve.instances(request.credentials, study, series, sop)
         choices = _choices(offers, lambda possible: choose_instance(ranges, possible, one=bool(sop)))
         syntaxes = [choice.transfer_syntax for choice in choices]
-        if not choices[0].multipart:
-            return self._instance_alone(request, offers[0], syntaxes[0])
         if sop:
-            return self._instances_together(request, offers, syntaxes)
+            if choices[0].multipart:
+                answer = self._instances_together(request, offers, syntaxes)
+            else:
+                answer = self._instance_alone(request, offers[0], syntaxes[0])
+            if answer.length is None and not isinstance(answer.body, bytes):
+                # Made for the occasion: what fails in the making is then still refused with a status.
+                return replace(answer, body=await _gathered(answer.body))
+            return answer
         # A study may have twenty thousand instances, so as many headers to measure.
         return await asyncio.to_thread(self._instances_together, request, offers, syntaxes)
 
