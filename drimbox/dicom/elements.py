@@ -84,14 +84,23 @@ class _Container(NamedTuple):
 class ElementReader:
     """The elements of one data set, once, in order. An iterator of `Event`; raises Malformed, TooLarge.
 
+    wanted: only these tags, and sequences and items, make events; all is walked and checked just the same.
     fragments: those of the data set's Pixel Data, known once its event is passed; None if it is not encapsulated.
     """
 
     def __init__(
-        self, source: Readable, offset: int, *, explicit: bool, little_endian: bool, limits: Limits | None = None
+        self,
+        source: Readable,
+        offset: int,
+        *,
+        explicit: bool,
+        little_endian: bool,
+        limits: Limits,
+        wanted: frozenset[int] | None = None,
     ) -> None:
         self._source = source
-        self._limits = limits or Limits()
+        self._limits = limits
+        self._wanted = wanted
         self._left = self._limits.max_elements
         self._past_pixels = False
         self._position = offset
@@ -143,7 +152,7 @@ class ElementReader:
         """The elements of the data set or of an item, up to its end or to a sequence in it, which is then opened."""
         level, end, explicit = here.level, here.end, here.explicit
         header, word = _LITTLE if here.little_endian else _BIG
-        position, left = self._position, self._left
+        position, left, wanted = self._position, self._left, self._wanted
         window, base = self._window, self._window_offset
         reach = base + len(window) - 12
         while end - position >= 8:
@@ -187,7 +196,8 @@ class ElementReader:
                     self._past_pixels = True
                     yield 0, tag, vr, start, length  # cut: the caller takes what there is
                 raise Malformed("data set", "a value is longer than what holds it")
-            yield level, tag, vr, start, length
+            if wanted is None or tag in wanted or vr == "SQ":
+                yield level, tag, vr, start, length
             if vr == "SQ" and length:
                 self._position, self._left = start, left
                 self._stack.append(
@@ -264,9 +274,12 @@ class ElementReader:
                 raise Malformed("data set", "cut inside the header of an item")
             self._stack.pop()  # a delimiter that would be the last thing in the parent is not missed
             return
-        _, word = _LITTLE if here.little_endian else _BIG
-        head = self.value(position, 8)
-        tag, length = _tag(head, here.little_endian), word(head, 4)[0]
+        at = position - self._window_offset
+        if at < 0 or at + 8 > len(self._window):
+            self._load(position)
+            at = 0
+        group, number, length = (_ITEM_LITTLE if here.little_endian else _ITEM_BIG)(self._window, at)
+        tag = group << 16 | number
         self._left -= 1
         if self._left < 0:
             raise TooLarge("data set", f"more than {self._limits.max_elements} items")
@@ -291,11 +304,8 @@ class ElementReader:
 
 _LITTLE = struct.Struct("<HH2sH").unpack_from, struct.Struct("<I").unpack_from
 _BIG = struct.Struct(">HH2sH").unpack_from, struct.Struct(">I").unpack_from
-
-
-def _tag(head: bytes, little_endian: bool) -> int:
-    group, number = struct.unpack_from("<HH" if little_endian else ">HH", head)
-    return int(group << 16 | number)
+_ITEM_LITTLE = struct.Struct("<HHI").unpack_from
+_ITEM_BIG = struct.Struct(">HHI").unpack_from
 
 
 def _is_written(vr_bytes: bytes, announced: bool) -> bool:
@@ -328,7 +338,7 @@ def read_fragments(source: Readable, offset: int, end: int, little_endian: bool,
     Stops, not closed, before what is no item, and after an item that is longer than what is there: that one is listed.
     Raises TooLarge.
     """
-    unpack = struct.Struct("<HHI" if little_endian else ">HHI").unpack_from
+    unpack = _ITEM_LITTLE if little_endian else _ITEM_BIG
     items: list[tuple[int, int]] = []
     window, base = b"", offset
     while end - offset >= 8:

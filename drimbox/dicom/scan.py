@@ -98,6 +98,7 @@ _SAMPLES, _PHOTOMETRIC, _FRAMES, _ROWS, _COLUMNS, _BITS = (
     0x00280002, 0x00280004, 0x00280008, 0x00280010, 0x00280011, 0x00280100,
 )  # fmt: skip
 _WANTED: Final = {*_EVERY_LEVEL, *_STUDY, *_SERIES, *_INSTANCE, _SAMPLES, _PHOTOMETRIC} - {_REQUEST_ATTRIBUTES}
+_EVENTS: Final = frozenset({*_WANTED, *_REQUEST, *PIXELS, _EXTENDED_TABLE})
 _MOST_VALUE_BYTES: Final = 2**14  # of an attribute we index; none of their VRs allows so much
 _MOST_FRAMES: Final = 2**31 - 1  # the largest IS
 
@@ -144,7 +145,7 @@ def scan(source: Readable, limits: Limits | None = None) -> Summary:
     are none of their VR, surplus bytes, wrong offset tables, a private transfer syntax.
     """
     limits = limits or Limits()
-    data_set = open_data_set(source, limits)
+    data_set = open_data_set(source, limits, _EVENTS)
     found = _walk(data_set.reader, limits)
     little_endian, deflated = data_set.syntax.little_endian, data_set.syntax.deflated
     uids = {keyword: _uid(found.values, tag, keyword) for tag, keyword in _NAMES.items()}
