@@ -28,5 +28,6 @@ export const TAG = {
   columns: '00280011',
   lossy: '00282110',
   paletteDescriptors: ['00281101', '00281102', '00281103'],
+  paletteSegments: ['00281221', '00281222', '00281223'],
   paletteData: ['00281201', '00281202', '00281203'],
 } as const;

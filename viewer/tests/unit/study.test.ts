@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import type { DicomJson } from '../../src/study/DicomJson';
 import { decodePalette } from '../../src/study/decodePalette';
 import { dicomwebRoot } from '../../src/study/dicomwebRoot';
+import { expandSegments } from '../../src/study/expandSegments';
 import { formatDate } from '../../src/study/formatDate';
 import { formatMoment } from '../../src/study/formatMoment';
 import { formatName } from '../../src/study/formatName';
@@ -146,6 +147,16 @@ test('the pace of a run comes from its rate or its frame time', () => {
 test('palettes of 16 and of packed 8 bits are read', () => {
   expect(decodePalette(Uint8Array.of(0, 1, 255, 255), [2, 0, 16])).toEqual([256, 65535]);
   expect(decodePalette(Uint8Array.of(7, 9), [2, 0, 8])).toEqual([7, 9]);
+});
+
+test('a segmented palette is expanded', () => {
+  const words = (...values: number[]) => Uint8Array.from(values.flatMap((value) => [value & 255, value >> 8]));
+  // Two values; four more in a line up to 500; then the first segment once more.
+  const palette = words(0, 2, 7, 100, 1, 4, 500, 2, 1, 0, 0);
+  expect(expandSegments(palette)).toEqual([7, 100, 200, 300, 400, 500, 7, 100]);
+  // A segment that copies itself ends, and a table never outgrows the standard.
+  expect(expandSegments(words(2, 65535, 0, 0))).toEqual([]);
+  expect(expandSegments(words(1, 65535, 9, 1, 65535, 9))).toHaveLength(65_536);
 });
 
 test('a thumbnail keeps proportions and applies the window', () => {
