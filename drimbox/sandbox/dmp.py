@@ -65,6 +65,13 @@ class Dmp:
         """What it holds, of one patient (CX) or of all, in order of arrival."""
         return self._store.by_patient(patient_id)
 
+    def forget(self) -> None:
+        """Start anew: no document, no id seen, nothing counted, no misbehaviour left."""
+        self._store.forget()
+        self.received.update(dict.fromkeys(self.received, 0))
+        for queued in self._next.values():
+            queued.clear()
+
     def close(self) -> None:
         """Close the folder."""
         self._store.close()
@@ -179,7 +186,11 @@ class RunningDmp:
 async def serve(folder: Path, certificates: SandboxCertificates, *, port: int = 0) -> AsyncIterator[RunningDmp]:
     """Run a DMP on loopback inside the current event loop, over mutual TLS. port 0: any free one."""
     app = create_dmp(folder, certificates.ca)
-    with socket.create_server(("127.0.0.1", port), backlog=128) as listener:
+    # The protocol is told because asyncio turns Nagle's algorithm off only where it is; else each answer waits 40 ms.
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", port))
+        listener.listen(128)
         config = uvicorn.Config(
             app,
             http=_Connection,

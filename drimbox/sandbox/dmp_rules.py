@@ -141,7 +141,8 @@ def _check_entry(entry: Any, content: bytes, patient_id: str) -> Holding:
     digest = hashlib.sha1(content, usedforsecurity=False).hexdigest()
     told = _slot(entry, "hash")[0].lower(), _slot(entry, "size")[0]
     _require(told == (digest, str(len(content))), "hash or size is not that of the bytes received")
-    if entry.get("mimeType") == "application/dicom":
+    if entry.xpath(f"r:Classification[@nodeRepresentation='{_KOS}']", namespaces=NAMES):
+        _require(entry.get("mimeType") == "application/dicom", "mimeType of a KOS")
         _check_manifest(entry, content, unique_id, patient_id)
     return Holding(
         entry_uuid=entry.get("id"),

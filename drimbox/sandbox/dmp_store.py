@@ -56,6 +56,10 @@ class Store:
         """Close the file."""
         self._database.close()
 
+    def forget(self) -> None:
+        """Drop everything."""
+        self._database.execute("DELETE FROM document; DELETE FROM submission_set; DELETE FROM seen").fetchall()
+
     def transaction(self) -> AbstractContextManager[object]:
         """All or nothing."""
         database: AbstractContextManager[object] = self._database

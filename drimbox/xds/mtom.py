@@ -163,7 +163,7 @@ def read_base64(data: bytes) -> bytes:
 def _read_content_type(text: str) -> tuple[str, dict[str, str]]:
     if len(text) > _MAX_HEADER:
         raise TooLarge("Content-Type", f"over {_MAX_HEADER} characters")
-    media_type, parameters = parse_options_header(text)
+    media_type, parameters = parse_options_header(text.encode("latin-1", "replace"))
     return (
         media_type.decode("latin-1").lower(),
         {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in parameters.items()},

@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from io import BytesIO
-from pathlib import Path
 from uuid import uuid4
 
 import pytest
+import pytest_asyncio
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
@@ -81,7 +81,7 @@ def make_kos(unique_id: str, study_uid: str, patient_id: str = INS.value, note: 
     kos.StudyDescription = note
     kos.file_meta = FileMetaDataset()
     kos.file_meta.MediaStorageSOPClassUID = kos.SOPClassUID
-    kos.file_meta.MediaStorageSOPInstanceUID = unique_id
+    kos.file_meta.MediaStorageSOPInstanceUID = kos.SOPInstanceUID
     kos.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     written = BytesIO()
     kos.save_as(written, enforce_file_format=True)
@@ -144,15 +144,23 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> SandboxCertificate
     return make_certificates(tmp_path_factory.mktemp("certificates"))
 
 
-@pytest.fixture
-async def dmp(tmp_path: Path, certificates: SandboxCertificates) -> AsyncIterator[RunningDmp]:
-    async with serve(tmp_path / "dmp", certificates) as running:
-        yield running
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def running(
+    tmp_path_factory: pytest.TempPathFactory, certificates: SandboxCertificates
+) -> AsyncIterator[RunningDmp]:
+    async with serve(tmp_path_factory.mktemp("dmp"), certificates) as served:
+        yield served
 
 
 @pytest.fixture
-async def egress(dmp: RunningDmp) -> AsyncIterator[Egress]:
-    gate = Egress([dmp.repository_url])
+def dmp(running: RunningDmp) -> RunningDmp:
+    running.app.forget()
+    return running
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def egress(running: RunningDmp) -> AsyncIterator[Egress]:
+    gate = Egress([running.repository_url])
     yield gate
     await gate.close()
 

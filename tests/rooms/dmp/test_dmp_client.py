@@ -19,6 +19,8 @@ from drimbox.sandbox.dmp import RunningDmp, serve
 from drimbox.sandbox.dmp_misbehave import How, Misbehaviour
 from drimbox.settings import Dmp
 
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
 Submit = Callable[..., Submission]
 APPROVED = "urn:oasis:names:tc:ebxml-regrep:StatusType:Approved"
 DEPRECATED = "urn:oasis:names:tc:ebxml-regrep:StatusType:Deprecated"
