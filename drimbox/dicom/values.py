@@ -96,8 +96,8 @@ def _read_integers(value: bytes, codecs: tuple[str, ...]) -> Values:
 
 def _integer(text: str | None) -> int | str | None:
     """IS as a number when it is one, else as the text that was stored (PS3.18 §F.2.3 allows both)."""
-    if text is None:
-        return None
+    if text is None or "_" in text:  # Python would skip the underscore
+        return text
     try:
         number = int(text)
     except ValueError:
@@ -110,8 +110,8 @@ def _read_decimals(value: bytes, codecs: tuple[str, ...]) -> Values:
 
 
 def _decimal(text: str | None) -> float | str | None:
-    if text is None:
-        return None
+    if text is None or "_" in text:
+        return text
     try:
         number = float(text)
     except ValueError:

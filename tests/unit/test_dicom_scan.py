@@ -328,6 +328,7 @@ def test_deflated_data_set_is_read_and_has_no_offsets() -> None:
     ("tag", "vr", "value", "expected"),
     [
         (0x00200011, "IS", b"1.5 ", {"vr": "IS", "Value": ["1.5"]}),
+        (0x00200011, "IS", b"1_0 ", {"vr": "IS", "Value": ["1_0"]}),
         (0x00200011, "IS", b"9" * 20, {"vr": "IS", "Value": ["9" * 20]}),
         (0x00200011, "IS", b"\xff\xfe", {"vr": "IS", "Value": ["ÿþ"]}),
         (0x00200011, "IS", b"", {"vr": "IS"}),
