@@ -172,22 +172,22 @@ class Retrieve:
     ) -> AsyncGenerator["Frame", None]:
         """The frames, in the order asked for. Raises Corrupt, NotFound."""
         held = offer.held
-        spans = await self.archive.spans(held)
-        if transfer_syntax != held.transfer_syntax and not _has_native_frames(held.transfer_syntax):
-            async for content in self.pixels.native_frames(
-                self.archive.path(held), held.transfer_syntax, spans, numbers
-            ):
-                yield Frame(len(content), _whole(content))
-            return
+        spans = await self.archive.spans(held, numbers)
         wanted: dict[int, list[Span]] = {number: [] for number in numbers}
         for span in spans:
-            if span.frame_number in wanted:
-                wanted[span.frame_number].append(span)
-        for number in numbers:
-            if not wanted[number]:
-                raise NotFound("frame", "its place in the pixel data is not known")
-            length = sum(span.length for span in wanted[number])
-            yield Frame(length, self._span_bytes(held, wanted[number], length))
+            wanted[span.frame_number].append(span)
+        in_file = transfer_syntax == held.transfer_syntax or _has_native_frames(held.transfer_syntax)
+        if in_file and all(wanted.values()):
+            for number in numbers:
+                length = sum(span.length for span in wanted[number])
+                yield Frame(length, self._span_bytes(held, wanted[number], length))
+            return
+        if transfer_syntax != EXPLICIT_LITTLE_ENDIAN:
+            raise NotFound("frame", "its place in the pixel data is not known")
+        # Compressed, big endian, deflated; or of so few bits that frames do not begin at a byte.
+        path = self.archive.path(held)
+        async for content in self.pixels.native_frames(path, held.transfer_syntax, spans, numbers):
+            yield Frame(len(content), _whole(content))
 
     async def _span_bytes(self, held: Held, spans: Sequence[Span], length: int) -> AsyncGenerator[bytes, None]:
         if length <= MOST_AT_ONCE_BYTES:

@@ -8,11 +8,12 @@ import asyncio
 import hashlib
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from drimbox import clock
 from drimbox.dicom.attributes import Attributes
@@ -26,6 +27,8 @@ from drimbox.storage import index
 from drimbox.storage.database import Database, Transaction
 from drimbox.storage.index import Held
 from drimbox.storage.outbox import Outbox
+
+_FEW_FRAMES: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +122,14 @@ class Archive:
             lambda: index.list_held(self.database.read_here, study_uid, series_uid, sop_uid)
         )
 
-    async def spans(self, held: Held) -> tuple[Span, ...]:
-        """Where its frames lie, in order."""
-        return index.list_spans(self.database.read_here, held.row_id)
+    async def spans(self, held: Held, frame_numbers: Sequence[int] | None = None) -> tuple[Span, ...]:
+        """Where its frames lie, or those asked for, in order."""
+        count = held.number_of_frames if frame_numbers is None else len(frame_numbers)
+        if count <= _FEW_FRAMES:  # a point look-up costs less than the way to another thread
+            return index.list_spans(self.database.read_here, held.row_id, frame_numbers)
+        return await self.database.reading(
+            lambda: index.list_spans(self.database.read_here, held.row_id, frame_numbers)
+        )
 
     async def read(self, held: Held, offset: int, length: int) -> bytes:
         """`length` bytes of the kept file. Raises Corrupt when the file is shorter or gone."""

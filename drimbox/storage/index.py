@@ -5,6 +5,7 @@ no column is checked row by row with `satisfies`, so every attribute of `dicom.s
 """
 
 import struct
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -72,10 +73,26 @@ def list_held(read: Read, study_uid: str, series_uid: str = "", sop_uid: str = "
     return [_held(row) for row in read(f"SELECT {_HELD} FROM instance i{join} WHERE {where}{order}", values)]  # noqa: S608
 
 
-def list_spans(read: Read, row_id: int) -> tuple[Span, ...]:
-    """The spans of an instance, in order."""
+def list_spans(read: Read, row_id: int, frame_numbers: Sequence[int] | None = None) -> tuple[Span, ...]:
+    """The spans of an instance, or of some of its frames, by frame and fragment.
+
+    They are kept by increasing frame number, so a frame among 200 000 is found in twenty steps.
+    """
     rows = read("SELECT spans FROM instance WHERE id = ?", (row_id,))
-    return tuple(Span(*fields) for fields in _SPAN.iter_unpack(rows[0][0])) if rows else ()
+    packed: bytes = rows[0][0] if rows else b""
+    if frame_numbers is None:
+        return tuple(Span(*fields) for fields in _SPAN.iter_unpack(packed))
+    positions = range(len(packed) // _SPAN.size)
+
+    def frame_at(position: int) -> int:
+        return int(_SPAN.unpack_from(packed, position * _SPAN.size)[0])
+
+    found: list[Span] = []
+    for number in sorted(set(frame_numbers)):
+        first = bisect_left(positions, number, key=frame_at)
+        last = bisect_right(positions, number, lo=first, key=frame_at)
+        found += (Span(*_SPAN.unpack_from(packed, position * _SPAN.size)) for position in range(first, last))
+    return tuple(found)
 
 
 def insert(transaction: Transaction, summary: Summary, file: str, size_bytes: int, digest: bytes, now: float) -> None:

@@ -2,6 +2,7 @@
 
 import gzip
 import http.client
+from contextlib import closing
 from io import BytesIO
 from pathlib import Path
 
@@ -76,33 +77,39 @@ def test_frames_of_an_implicit_multi_frame_are_cut_where_they_are(box: Box, orig
     assert [content for _, content in reply.parts] == [dose[14].tobytes(), dose[1].tobytes()]
 
 
+def test_frames_that_do_not_begin_at_a_byte_are_cut_out(tmp_path: Path) -> None:
+    tiny = pydicom.dcmread(get_testdata_file("CT_small.dcm", download=False))
+    tiny.Rows = tiny.Columns = tiny.NumberOfFrames = 3
+    tiny.BitsAllocated = tiny.BitsStored = 1
+    tiny.HighBit = tiny.PixelRepresentation = 0
+    tiny.PixelData = b"\xff\x01\xfc\x07"  # nine ones, nine zeros, nine ones, from the lowest bit
+    with closing(Box(tmp_path)) as box:
+        box.keep(renamed(tiny, 22, 1))
+        reply = box.get(f"/studies/{STUDY}/series/{STUDY}.22/instances/{STUDY}.22.1/frames/1,2,3")
+    assert [content for _, content in reply.parts] == [b"\xff\x01", b"\x00\x00", b"\xff\x01"]
+
+
 def test_a_frame_too_large_to_hold_is_checked_while_it_leaves(tmp_path: Path) -> None:
     large = pydicom.dcmread(get_testdata_file("CT_small.dcm", download=False))
     large.Rows, large.Columns, large.PixelData = 4096, 2304, bytes(range(256)) * (4096 * 2304 * 2 // 256)
-    box = Box(tmp_path)
-    try:
+    with closing(Box(tmp_path)) as box:
         box.keep(renamed(large, 21, 1))
         path = f"/studies/{STUDY}/series/{STUDY}.21/instances/{STUDY}.21.1"
         assert box.get(f"{path}/frames/1", "application/octet-stream").body == large.PixelData
         spoil(box, path, 1000)
         with pytest.raises(http.client.IncompleteRead):
             box.get(f"{path}/frames/1")
-    finally:
-        box.close()
 
 
 def test_what_cannot_be_decoded_is_refused_before_the_first_byte(tmp_path: Path, originals: dict[str, bytes]) -> None:
     broken = pydicom.dcmread(BytesIO(originals["jpeg_ls"]))
     broken.PixelData = encapsulate([b"\xff\xd8\xff\xd9 this is no image"])
-    box = Box(tmp_path)
-    try:
+    with closing(Box(tmp_path)) as box:
         box.keep(renamed(broken, 2, 1))
         for path in (path_of("jpeg_ls"), f"{path_of('jpeg_ls')}/frames/1"):
             refused = box.get(path, NATIVE_ONLY)
             assert (refused.status, refused.headers["content-type"]) == (406, "application/problem+json")
             assert box.get(path, ANY_SYNTAX).status == 200
-    finally:
-        box.close()
 
 
 def test_a_client_reads_metadata_at_three_levels(box: Box, client: DICOMwebClient) -> None:

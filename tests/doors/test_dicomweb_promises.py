@@ -2,6 +2,7 @@
 
 import asyncio
 import http.client
+from contextlib import closing
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -40,8 +41,7 @@ def test_no_trail_no_access(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_spoiled_bytes_are_never_served_as_good(tmp_path: Path, originals: dict[str, bytes]) -> None:
-    box = Box(tmp_path)
-    try:
+    with closing(Box(tmp_path)) as box:
         box.keep(originals["ct"])
         box.keep(big_instance(1, 5))
         big = f"/studies/{STUDY}/series/{STUDY}.20/instances/{STUDY}.20.1"
@@ -55,13 +55,10 @@ def test_spoiled_bytes_are_never_served_as_good(tmp_path: Path, originals: dict[
         # The first chunks of the large one have left when the fault is seen: the answer is broken off.
         with pytest.raises(http.client.IncompleteRead):
             box.get(big)
-    finally:
-        box.close()
 
 
 def test_a_visit_shows_one_study_only(tmp_path: Path, originals: dict[str, bytes]) -> None:
-    box = Box(tmp_path, only_study="1.2.250.1.999.2")
-    try:
+    with closing(Box(tmp_path, only_study="1.2.250.1.999.2")) as box:
         box.keep(originals["ct"])
         other = pydicom.dcmread(BytesIO(originals["ct"]))
         visited = renamed(other, 30, 1).replace(STUDY.encode() + b"\x00", b"1.2.250.1.999.2\x00")
@@ -73,8 +70,6 @@ def test_a_visit_shows_one_study_only(tmp_path: Path, originals: dict[str, bytes
         assert box.get(f"{path_of('ct')}/frames/1").status == 404
         assert box.get(f"/studies/{STUDY}/metadata").status == 404
         assert box.get("/studies/1.2.250.1.999.2").status == 200
-    finally:
-        box.close()
 
 
 def a_scope(path: str, root_path: str = "") -> dict[str, Any]:
