@@ -123,7 +123,7 @@ def _cut_native(data_set: DataSet, image: _Image, frame_number: int) -> bytes:
     (PS3.5 §8.1.1, annex D).
     """
     d = image.description
-    if not 1 <= frame_number <= d.number_of_frames:
+    if not image.vr or not 1 <= frame_number <= d.number_of_frames:
         raise NotFound("frame", f"the instance has no frame {frame_number}")
     bits = Geometry(d.rows, d.columns, d.samples, d.bits_allocated, d.photometric).bits_per_frame
     first_bit = (frame_number - 1) * bits

@@ -44,16 +44,23 @@ _COPY_BYTES = 2**20  # a multiple of every word
 class Pixels:
     """Native pixels from kept files.
 
-    workers: processes at most; 0 is one a core. queue: jobs that may wait for a worker, beyond which Unavailable.
-    Belongs to the event loop that awaits `start`.
+    workers: processes at most; 0 is one a core. queue, wait_s: how many jobs may wait for a worker, and how long;
+    beyond, Unavailable. Belongs to the event loop that awaits `start`.
     """
 
     def __init__(
-        self, workers: int = 0, *, caps: Caps | None = None, queue: int = 256, jobs_per_worker: int = 2000
+        self,
+        workers: int = 0,
+        *,
+        caps: Caps | None = None,
+        queue: int = 256,
+        wait_s: float = 30,
+        jobs_per_worker: int = 2000,
     ) -> None:
         self._size = workers or len(os.sched_getaffinity(0))
         self._caps = caps or Caps()
         self._queue = queue
+        self._wait_s = wait_s
         self._jobs_per_worker = jobs_per_worker
         self._turns = asyncio.Semaphore(self._size)
         self._idle: list[WorkerProcess] = []
@@ -141,9 +148,9 @@ class Pixels:
         return await asyncio.shield(self._own(self._in_turn(path, job)))
 
     async def _in_turn(self, path: Path, job: Job) -> Answer:
-        """Wait for a worker to be free, within the deadline of a job, then have it work."""
+        """Wait for a worker to be free, then have it work."""
         try:
-            async with asyncio.timeout(self._caps.job_s):
+            async with asyncio.timeout(self._wait_s):
                 await self._turns.acquire()
         except TimeoutError:
             raise Unavailable("pixels", "all workers are busy") from None
