@@ -11,7 +11,6 @@ from drimbox import clock
 from drimbox.audit.trail import Trail
 from drimbox.dicom_scp.receivers import DicomDoor
 from drimbox.dicomweb.door import DicomWeb
-from drimbox.dicomweb.problems import refuse
 from drimbox.dmp.client import DmpClient
 from drimbox.durable import lock_folder
 from drimbox.egress import Egress
@@ -27,6 +26,7 @@ from drimbox.pixels.workers import Pixels
 from drimbox.portal.api import create_api
 from drimbox.portal.listener import Listener
 from drimbox.portal.site import site
+from drimbox.problems import refuse
 from drimbox.settings import Settings
 from drimbox.storage.archive import Archive
 from drimbox.storage.visits import Visits

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from email.utils import formatdate
 from typing import Any, Final
 
-from drimbox.dicomweb.problems import Headers, refuse
 from drimbox.errors import Unavailable
+from drimbox.problems import Headers, refuse
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

@@ -19,12 +19,12 @@ from drimbox.dicomweb.accept import accepts_gzip, choose_plain
 from drimbox.dicomweb.answers import Answer, Receive, Send, send_answer
 from drimbox.dicomweb.capabilities import WADL, build_wadl
 from drimbox.dicomweb.media_types import DICOM_JSON, JSON
-from drimbox.dicomweb.problems import Headers, problem, refuse
 from drimbox.dicomweb.qido import MORE, read_search
 from drimbox.dicomweb.request import Request, Scope, read_request
 from drimbox.dicomweb.wado import Wado
 from drimbox.errors import NotFound
 from drimbox.flows.retrieve import Retrieve
+from drimbox.problems import Headers, problem, refuse
 
 STUDY_UID: Final = "0020000D"
 SERIES_UID: Final = "0020000E"

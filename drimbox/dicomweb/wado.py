@@ -21,11 +21,11 @@ from drimbox.dicomweb.accept import (
 from drimbox.dicomweb.answers import Answer, Stream, gzipped, is_unchanged, validators
 from drimbox.dicomweb.media_types import DICOM, DICOM_JSON, JSON, OCTET_STREAM
 from drimbox.dicomweb.multipart import Multipart
-from drimbox.dicomweb.problems import Headers
 from drimbox.dicomweb.request import Request
 from drimbox.errors import Malformed
 from drimbox.flows.retrieve import MOST_AT_ONCE_BYTES, Frame, Offer, Retrieve
 from drimbox.model import InstanceRef
+from drimbox.problems import Headers
 
 MOST_FRAMES: Final = 10_000
 

@@ -11,11 +11,11 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from drimbox.dicom.uid import checked_uid
-from drimbox.dicomweb.problems import problem, refuse
 from drimbox.errors import DrimboxError, Malformed
 from drimbox.flows.consult import Consult
 from drimbox.flows.publish import Publish
 from drimbox.model import Credentials, Identifier
+from drimbox.problems import problem, refuse
 
 _INS: Final = re.compile(r"[0-9]{13}|[0-9]{15}|[12][0-9]{4}[0-9AB][0-9]{7}([0-9]{2})?", re.ASCII)
 

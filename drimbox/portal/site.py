@@ -6,7 +6,7 @@ from typing import Final
 from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from drimbox.dicomweb.problems import problem
+from drimbox.problems import problem
 
 BUILT: Final = Path(__file__).parent / "static" / "viewer"
 

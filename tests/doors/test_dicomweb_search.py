@@ -4,8 +4,8 @@ import pytest
 from dicomweb_client.api import DICOMwebClient
 from dicomweb_stage import ROOT, SOURCES, STUDY, Box, path_of
 
-from drimbox.dicomweb.problems import HTTP_STATUS
 from drimbox.errors import leaves
+from drimbox.problems import HTTP_STATUS
 
 
 def test_the_national_health_probe_is_answered(box: Box) -> None:

@@ -3,9 +3,9 @@
 import pytest
 
 from drimbox.dicom_scp.status import DIMSE_STATUS
-from drimbox.dicomweb.problems import HTTP_STATUS
 from drimbox.errors import DrimboxError, Malformed, leaves
 from drimbox.hl7.ack import ACK_CODE
+from drimbox.problems import HTTP_STATUS
 
 
 @pytest.mark.parametrize("table", [HTTP_STATUS, DIMSE_STATUS, ACK_CODE])

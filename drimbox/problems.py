@@ -1,4 +1,4 @@
-"""Refusals as RFC 9457 problem documents."""
+"""Refusals as RFC 9457 problem documents: the table of the two HTTP doors, dicomweb and portal."""
 
 import logging
 import secrets
