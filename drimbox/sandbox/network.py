@@ -62,16 +62,20 @@ class Sandbox:
         return Walk(sent, visits)
 
     async def _published(self, study_uid: str) -> None:
-        """Wait until nothing is owed for the study."""
-        async with asyncio.timeout(_WAIT_S):
-            while True:
-                items = json.loads((await ask(self.egress, f"{self.source.url}/api/v1/outbox")).content)["items"]
-                states = [item for item in items if item["study_uid"] == study_uid]
-                if states and all(item["state"] == "done" for item in states):
-                    return
-                if parked := [item["last_error"] for item in states if item["state"] == "parked"]:
-                    raise Unavailable("publication", f"parked: {parked[0]}")
-                await asyncio.sleep(0.2)
+        """Wait until nothing is owed for the study. Raises Unavailable, with what the outbox says."""
+        said = "no report arrived"
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_WAIT_S):
+                while True:
+                    items = json.loads((await ask(self.egress, f"{self.source.url}/api/v1/outbox")).content)["items"]
+                    jobs = [item for item in items if item["study_uid"] == study_uid]
+                    if jobs and all(job["state"] == "done" for job in jobs):
+                        return
+                    said = jobs[0]["last_error"] if jobs else said
+                    if any(job["state"] == "parked" for job in jobs):
+                        break
+                    await asyncio.sleep(0.2)
+        raise Unavailable("publication", said)
 
     async def _visit(self, study_uid: str) -> dict[str, Any]:
         """What the consumer's user does: search the patient, open the exam, wait for the images."""
@@ -87,9 +91,11 @@ class Sandbox:
             raise Unavailable("consumer node", f"the visit was refused with {answer.status}: see its log")
         visit: dict[str, Any] = json.loads(answer.content)
         async with asyncio.timeout(_WAIT_S):
-            while not json.loads((await ask(self.egress, f"{api}/visits/{visit['visit_id']}")).content)["complete"]:
+            while True:
+                progress = json.loads((await ask(self.egress, f"{api}/visits/{visit['visit_id']}")).content)
+                if progress["complete"]:
+                    return visit
                 await asyncio.sleep(0.2)
-        return visit
 
 
 @dataclass(frozen=True)

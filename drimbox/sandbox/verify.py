@@ -8,6 +8,7 @@ from email.policy import HTTP
 from typing import Any
 
 import pydicom
+from pydicom.pixels.utils import pixel_array
 
 from drimbox.egress import Egress
 from drimbox.sandbox.modality import Sent
@@ -55,7 +56,7 @@ def _is_same(part: bytes, came: pydicom.Dataset, original: Sent) -> bool:
     kept = pydicom.dcmread(original.path)
     if "PixelData" not in kept:
         return False
-    one, other = (pydicom.pixels.pixel_array(item, raw=True) for item in (came, kept))
+    one, other = (pixel_array(item, raw=True) for item in (came, kept))
     return bool(one.shape == other.shape and (one == other).all())
 
 

@@ -184,7 +184,8 @@ class Outbox:
 
     async def _set(self, job_id: int, state: JobState, reason: str) -> None:
         values = (state, reason, clock.now().timestamp(), job_id)
-        sql = "UPDATE job SET state = ?, last_error = ?, settled_at = ?, leased_until = 0 WHERE id = ? AND state <> 'done'"
+        change = "state = ?, last_error = ?, settled_at = ?, leased_until = 0"
+        sql = f"UPDATE job SET {change} WHERE id = ? AND state <> 'done'"  # noqa: S608 a constant
 
         def work(transaction: Transaction) -> int:
             transaction.execute(sql, values)

@@ -53,7 +53,7 @@ def test_a_spool_is_invisible_until_placed_and_whole_after(volume):
     spool = volume.spool(b"preface", 100)
     spool.write(b"data")
     spool.write(memoryview(b" set"))
-    assert [path for path in volume.root.rglob("*.dcm")] == []
+    assert list(volume.root.rglob("*.dcm")) == []
     spool.sync()
     volume.place(spool, "files/ab/one.dcm")
     volume.sync_folder("files/ab")
@@ -187,7 +187,7 @@ def test_a_group_is_answered_after_its_commit_and_each_gets_its_own_result():
     group.close()
     assert [future.exception() is None for future in futures] == [True, False, True, False]
     assert futures[2].result() == 20
-    assert sorted(sum(groups, [])) == [0, 1, 2, 3]
+    assert sorted(work for group in groups for work in group) == [0, 1, 2, 3]
 
 
 def test_a_group_that_cannot_commit_fails_all_of_its_callers_and_the_next_group_goes_on():

@@ -12,7 +12,7 @@ from typing import Any
 from drimbox.sandbox.certificates import make_certificates
 from drimbox.sandbox.dmp import serve
 from drimbox.sandbox.nodes import RunningNode, free_port, new_node
-from drimbox.sandbox.ris import INS_AUTHORITY, STRUCTURE, Study, build_oru, send_report
+from drimbox.sandbox.ris import PATIENT, STRUCTURE, Study, build_oru, send_report
 
 AT = datetime(2026, 3, 1, 10, 0, tzinfo=UTC)
 
@@ -58,7 +58,7 @@ class Site:
                 "repository_url": f"{base}/repository",
                 "registry_url": f"{base}/registry",
                 "ca": str(self.certificates.ca),
-                "ins_authority": INS_AUTHORITY,
+                "ins_authority": PATIENT.ins.authority,
                 "structures": [structure],
                 "timeout_s": 5,
             },
