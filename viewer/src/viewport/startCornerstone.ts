@@ -19,14 +19,19 @@ export function startCornerstone(): void {
   startLoader({ maxWebWorkers: Math.min(4, Math.max(1, navigator.hardwareConcurrency - 1)) });
   imageLoader.registerImageLoader('wadors', loadFrame);
   startTools();
+  const styles = annotation.config.style.getDefaultToolStyles();
   annotation.config.style.setDefaultToolStyles({
+    ...styles,
     global: {
+      ...styles.global,
       color: 'rgb(92, 200, 192)',
       colorSelected: 'rgb(160, 235, 228)',
       colorHighlighted: 'rgb(160, 235, 228)',
       textBoxFontFamily: 'system-ui, sans-serif',
       textBoxFontSize: '13px',
       textBoxColor: 'rgb(92, 200, 192)',
+      textBoxColorSelected: 'rgb(160, 235, 228)',
+      textBoxColorHighlighted: 'rgb(160, 235, 228)',
       lineWidth: '1.5',
     },
   });

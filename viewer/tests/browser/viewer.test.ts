@@ -87,6 +87,17 @@ describe.skipIf(reason)('the viewer in a browser', () => {
     await expect.poll(() => level(page)).toBe(before);
   });
 
+  test('a measured distance is written beside its line', async () => {
+    await page.getByRole('button', { name: 'Distance' }).click();
+    await page.mouse.move(600, 400);
+    await page.mouse.down();
+    await page.mouse.move(700, 460, { steps: 5 });
+    await page.mouse.up();
+    await expect.poll(() => page.locator('.image svg text').first().textContent()).toMatch(/^[\d.]+ (mm|px)/);
+    await page.keyboard.press('r');
+    await expect.poll(() => page.locator('.image svg text').count()).toBe(0);
+  });
+
   test('draws a picture of the series in the list', async () => {
     const drawn = () =>
       page.evaluate(() => {
