@@ -51,12 +51,16 @@ def _dicom_caller(credentials: Credentials, dicom: Dicom) -> str:
     return f"ae:{title}@{credentials.address}"
 
 
-def _hl7_sender(credentials: Credentials, hl7: Hl7) -> str:
+def is_hl7_sender(address: str, hl7: Hl7) -> bool:
+    """May this address use the MLLP door at all? The door asks before it reads a byte."""
     if hl7.senders:
-        if not any(_is_same(credentials.address, sender) for sender in hl7.senders):
-            raise Denied("message", "this address is not in hl7.senders")
-    elif not _is_loopback(credentials.address):
-        raise Denied("message", "hl7.senders is empty: only this machine may send")
+        return any(_is_same(address, sender) for sender in hl7.senders)
+    return _is_loopback(address)
+
+
+def _hl7_sender(credentials: Credentials, hl7: Hl7) -> str:
+    if not is_hl7_sender(credentials.address, hl7):
+        raise Denied("message", "this address is not in hl7.senders, which when empty means this machine only")
     return f"hl7:{credentials.calling}@{credentials.address}"
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from drimbox.errors import Malformed, TooLarge
 
 MAX_SEGMENTS = 5_000
+MAX_ESCAPE_MARKS = 500_000  # in one value; a CDA of 15 MB broken over lines by `\.br\` has 400,000
 MAX_PARTS = 500  # fields in a segment, repetitions in a field, components, subcomponents
 
 CHARSETS = {  # HL7 table 0211, the rows seen in France
@@ -209,8 +210,11 @@ def _nth(data: bytes, separator: bytes, number: int) -> bytes:
 
 def _unescaped(data: bytes, encoding: Encoding) -> str:
     """Undo the escapes of HL7 v2.5 §2.7. An escape we do not know stays as it is written."""
-    if not encoding.escape or encoding.escape not in data:
+    marks = data.count(encoding.escape) if encoding.escape else 0
+    if marks == 0:
         return data.decode(encoding.charset, "replace")
+    if marks > MAX_ESCAPE_MARKS:
+        raise TooLarge("message", f"more than {MAX_ESCAPE_MARKS} escape characters in one value")
     mark = re.escape(encoding.escape)
 
     def meaning(match: re.Match[bytes]) -> bytes:

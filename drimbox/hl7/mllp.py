@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from drimbox import clock
+from drimbox.auth.policy import is_hl7_sender
 from drimbox.errors import DrimboxError, TooLarge, Unavailable
 from drimbox.hl7.ack import build_ack
 from drimbox.hl7.message import Segment, parse_header, parse_message
 from drimbox.hl7.report import read_report
 from drimbox.model import Credentials, Report
-from drimbox.settings import Hl7, is_loopback
+from drimbox.settings import Hl7
 
 log = logging.getLogger(__name__)
 
@@ -88,8 +89,7 @@ class Hl7Door:
                 self._connections.discard(task)
 
     def _is_welcome(self, address: str) -> bool:
-        senders = self._settings.senders
-        if self._stopping or not (address in senders if senders else is_loopback(address)):
+        if self._stopping or not is_hl7_sender(address, self._settings):
             log.warning("hl7_connection_refused", extra={"address": address})
             return False
         if len(self._connections) >= self._settings.max_connections:

@@ -3,7 +3,7 @@
 import pytest
 
 from drimbox.errors import Malformed, TooLarge
-from drimbox.hl7.message import MAX_PARTS, MAX_SEGMENTS, build_segment, parse_message
+from drimbox.hl7.message import MAX_ESCAPE_MARKS, MAX_PARTS, MAX_SEGMENTS, build_segment, parse_message
 
 MSH = b"MSH|^~\\&|APP|FAC|BOX|SITE|20260102||ORU^R01^ORU_R01|42|P|2.5|||||FRA|UNICODE UTF-8\r"
 
@@ -121,6 +121,8 @@ def test_counts_are_capped():
         parse_message(MSH + b"ZZZ" + b"|" * (MAX_PARTS + 1))
     with pytest.raises(TooLarge):
         text_of(b"^" * (MAX_PARTS + 1), 1, 2)
+    with pytest.raises(TooLarge):
+        text_of(b"\\H" * (MAX_ESCAPE_MARKS + 1), 1)
 
 
 def test_a_segment_is_written_with_everything_escaped():

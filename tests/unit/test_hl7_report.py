@@ -290,10 +290,11 @@ def test_base64_broken_over_lines_is_read():
 
 
 def sample(name: str) -> bytes:
-    data = Path(os.environ.get("DRIMBOX_TEST_DATA_FR", ROOT.parent / "shared/data-fr"))
-    if not (data / name).is_file():
-        pytest.skip(f"the sample {name} is not here: set DRIMBOX_TEST_DATA_FR to the folder that has it")
-    return (data / name).read_bytes()
+    """A file of the folder `data-fr` beside the one that DRIMBOX_TEST_DATA names."""
+    folder = Path(os.environ.get("DRIMBOX_TEST_DATA", ROOT.parent / "shared/data")).parent / "data-fr"
+    if not (folder / name).is_file():
+        pytest.skip(f"the sample {name} is not here: DRIMBOX_TEST_DATA names no folder that has it beside it")
+    return (folder / name).read_bytes()
 
 
 def test_ans_sample_mdm():

@@ -240,9 +240,10 @@ def test_no_warning_quotes_a_patient():
 
 
 def sample(name: str) -> bytes:
-    folder = Path(os.environ.get("DRIMBOX_TEST_DATA_FR", ROOT.parent / "shared/data-fr"))
+    """A file of the folder `data-fr` beside the one that DRIMBOX_TEST_DATA names."""
+    folder = Path(os.environ.get("DRIMBOX_TEST_DATA", ROOT.parent / "shared/data")).parent / "data-fr"
     if not (folder / name).is_file():
-        pytest.skip(f"the sample {name} is not here: set DRIMBOX_TEST_DATA_FR to the folder that has it")
+        pytest.skip(f"the sample {name} is not here: DRIMBOX_TEST_DATA names no folder that has it beside it")
     return (folder / name).read_bytes()
 
 
@@ -268,3 +269,17 @@ def test_mado_describes_its_series_in_the_tree(name, series):
 )
 def test_european_drafts(name, counts):
     assert [len(series.instances) for series in read_manifest(sample(f"kos/{name}.dcm")).series] == counts
+
+
+@pytest.mark.parametrize("name", ["2018-4801a", "2018-4801b", "2018-4801c"])
+def test_nist_manifests_reference_what_pydicom_finds_in_them(name):
+    folder = Path(os.environ.get("DRIMBOX_TEST_DATA", ROOT.parent / "shared/data"))
+    file = folder / "objects/kos" / f"nist_{name}_kos.dcm"
+    if not file.is_file():
+        pytest.skip(f"{file.name} is not here: set DRIMBOX_TEST_DATA to the folder that has it")
+    (study,) = pydicom.dcmread(file).CurrentRequestedProcedureEvidenceSequence
+    expected = [
+        item.ReferencedSOPInstanceUID for s in study.ReferencedSeriesSequence for item in s.ReferencedSOPSequence
+    ]
+    manifest = read_manifest(file.read_bytes())
+    assert [item.sop_uid for series in manifest.series for item in series.instances] == expected
