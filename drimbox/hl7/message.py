@@ -14,7 +14,8 @@ from drimbox.errors import Malformed, TooLarge
 
 MAX_SEGMENTS = 5_000
 MAX_ESCAPE_MARKS = 500_000  # in one value; a CDA of 15 MB broken over lines by `\.br\` has 400,000
-MAX_PARTS = 500  # fields in a segment, repetitions in a field, components, subcomponents
+MAX_PARTS = 2_000  # fields in a segment, repetitions in a field, components, subcomponents
+MAX_HEADER_BYTES = MAX_PARTS  # so that no field of MSH has too many parts: an answer can always be built from it
 
 CHARSETS = {  # HL7 table 0211, the rows seen in France
     "": "ascii",
@@ -131,7 +132,7 @@ def parse_message(data: bytes) -> Message:
 
 
 def parse_header(data: bytes) -> Segment:
-    """Read MSH alone, from a message that may be cut or wrong further down. Raises Malformed."""
+    """Read MSH alone, from a message that may be cut or wrong further down. Raises Malformed, TooLarge."""
     body = data.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n ")
     if not body.startswith(b"MSH") or len(body) < 8:
         raise Malformed("MSH", "the message does not begin with MSH")
@@ -141,7 +142,9 @@ def parse_header(data: bytes) -> Segment:
         raise Malformed("MSH", "MSH-1 and MSH-2 must be different punctuation marks")
     if len(set(separators)) != len(separators):
         raise Malformed("MSH", "MSH-1 and MSH-2 must be different punctuation marks")
-    line = re.split(rb"[\r\n]", body[:65536], maxsplit=1)[0]
+    line = re.split(rb"[\r\n]", body[: MAX_HEADER_BYTES + 1], maxsplit=1)[0]
+    if len(line) > MAX_HEADER_BYTES:
+        raise TooLarge("MSH", f"over {MAX_HEADER_BYTES} bytes")
     marks = [*separators, b"", b"", b"", b""][:5]
     encoding = Encoding(marks[0], marks[1], marks[2], marks[3], marks[4], "ascii")
     # MSH-1 is the separator itself: put it back so that numbers are those of the standard.

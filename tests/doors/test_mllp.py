@@ -169,6 +169,8 @@ REFUSED: list[tuple[str, bytes, str, str]] = [
     ("NUL", b"MSH|^~\\&|A|B|C|D|2026||ORU^R01|9|P|2.5\rPID|\x00", "MSA|AE|9", "100"),
     ("start block inside", b"MSH|^~\\&|A|B|C|D|2026||ORU^R01|9|P|2.5\rPI\x0bD|", "MSA|AE|9", "100"),
     ("no MSH", b"PID|1\r", "MSA|AE", "100"),
+    ("endless MSH", b"MSH|^~\\&|A|B|" + b"^" * 3000 + b"|D|2026||ORU^R01|9|P|2.5\r", "MSA|AE", "100"),
+    ("parts in MSH", b"MSH|^~\\&|A|B|" + b"^" * 1900 + b"|D|2026||ORU^R01|9|P|2.5\r", "MSA|AE|9", "101"),
     ("empty", b"", "MSA|AE", "100"),
     ("no CDA", b"MSH|^~\\&|A|B|C|D|2026||ORU^R01|9|P|2.5\rPID|1", "MSA|AE|9", "101"),
     ("no control id", with_cda(b"").replace(b"|9|P|", b"||P|"), "MSA|AE", "101"),
