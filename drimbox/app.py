@@ -177,10 +177,11 @@ class _Root:
         visit_id, _, rest = scope["path"].removeprefix("/visits/").partition("/")
         segments = rest.split("/")  # dicom-web, studies, UID, series, UID, …
         series_uid = segments[4] if len(segments) > 4 and segments[3] == "series" else ""
+        listing = segments[-1] in ("studies", "series", "instances")
         try:
             if segments[0] != "dicom-web":
                 raise NotFound("path", "a visit has only /dicom-web below it")
-            visit = await self.consult.visit(visit_id, series_uid)
+            visit = await self.consult.visit(visit_id, series_uid, listing=listing)
         except DrimboxError as error:
             status, headers, body = refuse(error, "visits")
             await send({"type": "http.response.start", "status": status, "headers": headers})

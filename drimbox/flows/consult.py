@@ -101,22 +101,27 @@ class Consult:
             "dicomweb_url": f"/visits/{visit.visit_id}/dicom-web",
         }
 
-    async def visit(self, visit_id: str, series_uid: str = "", wait_s: float = 20) -> Visit:
-        """The visit, once the series asked for has landed, or the whole study when none is named.
+    async def visit(self, visit_id: str, series_uid: str, *, listing: bool, wait_s: float = 20) -> Visit:
+        """The visit, once what is asked for is here: the series named, else the whole study.
 
+        listing: a list of what is here is wanted, which may still grow; it waits for the first series only.
         Raises NotFound, or Unavailable while images are still on their way after `wait_s`.
         """
         visit = await self.visits.find(visit_id)
         landing = self.landings.get(visit_id)
         if landing is None:  # the node was restarted since
-            landing = self._land(visit_id, read_manifest(visit.manifest), Reader("loopback", "http", "127.0.0.1"))
-        events = [landing.series[series_uid]] if series_uid in landing.series else list(landing.series.values())
-        try:
-            async with asyncio.timeout(wait_s):
-                for event in events:
-                    await event.wait()
-        except TimeoutError as error:
-            raise Unavailable("visit", "images are still on their way: ask again") from error
+            landing = self._land(visit_id, read_manifest(visit.manifest), Reader("visit", "http", ""))
+        if series_uid in landing.series:
+            awaited = [landing.series[series_uid].wait()]
+        else:
+            awaited = [event.wait() for event in landing.series.values()]
+        waiting = [asyncio.ensure_future(wait) for wait in awaited]
+        until = asyncio.FIRST_COMPLETED if listing else asyncio.ALL_COMPLETED
+        done, late = await asyncio.wait(waiting, timeout=wait_s, return_when=until)
+        for wait in late:
+            wait.cancel()
+        if not done or (late and not listing):
+            raise Unavailable("visit", "images are still on their way: ask again")
         return visit
 
     async def progress(self, credentials: Credentials, visit_id: str) -> dict[str, Any]:

@@ -12,9 +12,10 @@ from typing import Any, Final
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from drimbox.errors import Unavailable
+
 HEAD_TIMEOUT_S: Final = 30.0
 HEAD_MAX_BYTES: Final = 64 * 1024
-BODY_MAX_BYTES: Final = 1024 * 1024
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -76,7 +77,15 @@ class Listener(uvicorn.Server):
         )
         super().__init__(config)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._socket = socket.create_server((host, port), family=family, backlog=1024, reuse_port=False)
+        # asyncio turns Nagle off on sockets that say they are TCP; those of socket.create_server do not.
+        self._socket = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            self._socket.bind((host, port))
+            self._socket.listen(1024)
+        except OSError as error:
+            self._socket.close()
+            raise Unavailable("http.port", f"{host}:{port} cannot be listened on: {error.strerror}") from error
         self._task: asyncio.Task[None] | None = None
 
     @property

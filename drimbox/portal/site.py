@@ -10,12 +10,12 @@ from drimbox.problems import problem
 
 BUILT: Final = Path(__file__).parent / "static" / "viewer"
 
-# Cornerstone3D compiles its codecs from WebAssembly and runs them in workers made from blobs; nothing else is let in.
+# Cornerstone3D compiles its codecs from WebAssembly, and styles the text beside a measure; nothing else is let in.
 HEADERS: Final = {
     "content-security-policy": (
-        "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:; connect-src 'self' blob:; "
-        "img-src 'self' blob: data:; style-src 'self' 'unsafe-inline'; font-src 'self'; base-uri 'none'; "
-        "form-action 'self'; frame-ancestors 'none'"
+        "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'; "
+        "img-src 'self' data: blob:; style-src 'self'; style-src-attr 'unsafe-inline'; font-src 'self'; "
+        "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     ),
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
@@ -51,23 +51,27 @@ def is_built() -> bool:
 
 async def site(scope: Scope, receive: Receive, send: Send) -> None:
     """The pages as an ASGI application: every file is one of the build, looked up and never computed from the path."""
-    await _page(scope["path"], scope["method"])(scope, receive, send)
+    accepted = next((value for name, value in scope["headers"] if name == b"accept-encoding"), b"")
+    await _page(scope["path"], scope["method"], b"gzip" in accepted)(scope, receive, send)
 
 
-def _page(path: str, method: str) -> Response:
+def _page(path: str, method: str, gzipped: bool) -> Response:
     if method not in ("GET", "HEAD"):
         return _refusal(405)
     if not is_built():
         return HTMLResponse(_NOT_BUILT, status_code=503, headers=HEADERS)
-    name = {"/": "portal.html", "/viewer/": "index.html", "/viewer": "index.html"}.get(
-        path, path.removeprefix("/viewer/")
-    )
+    pages = {"/": "portal.html", "/viewer": "index.html", "/viewer/": "index.html"}
+    name = pages.get(path, path.removeprefix("/viewer/"))
     file = _files().get(name)
     if file is None:
         return _refusal(404)
-    hashed = name.startswith("assets/")
-    caching = {"cache-control": "public, max-age=31536000, immutable" if hashed else "no-cache"}
-    return FileResponse(file, headers=HEADERS | caching, media_type=_TYPES.get(file.suffix, "application/octet-stream"))
+    # The names of assets hold a hash of their content; each has a copy compressed at build time beside it.
+    caching = "public, max-age=31536000, immutable" if name.startswith("assets/") else "no-cache"
+    headers = HEADERS | {"cache-control": caching, "vary": "accept-encoding"}
+    kind = _TYPES.get(file.suffix, "application/octet-stream")
+    if gzipped and (small := _files().get(f"{name}.gz")):
+        return FileResponse(small, headers=headers | {"content-encoding": "gzip"}, media_type=kind)
+    return FileResponse(file, headers=headers, media_type=kind)
 
 
 _LISTED: dict[str, Path] = {}

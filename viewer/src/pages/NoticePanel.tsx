@@ -13,16 +13,10 @@ export function NoticePanel({ notice, onRetry }: Props) {
       <strong>{notice.title}</strong>
       <p>{notice.detail}</p>
       {notice.note && <p class="note">{notice.note}</p>}
-      {notice.status === 401 ? (
-        <a class="button" href={`/login?next=${encodeURIComponent(location.pathname + location.search)}`}>
-          {say('signIn')}
-        </a>
-      ) : (
-        onRetry && (
-          <button type="button" onClick={onRetry}>
-            {say('retry')}
-          </button>
-        )
+      {onRetry && (
+        <button type="button" onClick={onRetry}>
+          {say('retry')}
+        </button>
       )}
     </div>
   );
