@@ -47,7 +47,7 @@ class Hl7Door:
     async def start(self) -> tuple[str, int]:
         """Listen. Returns the host and the port, which is a free one when the settings say 0."""
         settings = self._settings
-        self._server = await asyncio.start_server(self._connected, settings.host, settings.port, reuse_port=True)
+        self._server = await asyncio.start_server(self._connected, settings.host, settings.port)
         host, port = self._server.sockets[0].getsockname()[:2]
         log.info("hl7_listening", extra={"host": host, "port": port})
         return str(host), int(port)

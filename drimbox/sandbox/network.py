@@ -21,12 +21,12 @@ from drimbox import clock
 from drimbox.egress import Egress
 from drimbox.errors import Unavailable
 from drimbox.model import Identifier
+from drimbox.pacs.store import Sent, send_files
 from drimbox.portal.listener import Listener
 from drimbox.portal.site import is_built
 from drimbox.sandbox.certificates import SandboxCertificates, make_certificates
 from drimbox.sandbox.dmp import RunningDmp
 from drimbox.sandbox.dmp import serve as serve_dmp
-from drimbox.sandbox.modality import Sent, send_study
 from drimbox.sandbox.nodes import RunningNode, ask, free_port, new_node
 from drimbox.sandbox.psc import create_psc
 from drimbox.sandbox.ris import PATIENT, STRUCTURE, Study, build_oru, send_report
@@ -49,7 +49,7 @@ class Sandbox:
 
     async def walk(self, study: Path) -> "Walk":
         """Send a study and its report, wait for the manifest, open it from the consumer."""
-        sent = await asyncio.to_thread(send_study, study, "127.0.0.1", self.source.dicom_port, "MODALITY", "SOURCE")
+        sent = await asyncio.to_thread(send_files, [study], "127.0.0.1", self.source.dicom_port, "MODALITY", "SOURCE")
         visits = []
         for study_uid in dict.fromkeys(item.study_uid for item in sent):
             first = next(item for item in sent if item.study_uid == study_uid)

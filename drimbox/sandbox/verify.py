@@ -11,7 +11,7 @@ import pydicom
 from pydicom.pixels.utils import pixel_array
 
 from drimbox.egress import Egress
-from drimbox.sandbox.modality import Sent
+from drimbox.pacs.store import Sent
 from drimbox.sandbox.nodes import ask
 
 _AS_STORED = 'multipart/related; type="application/dicom"; transfer-syntax=*'

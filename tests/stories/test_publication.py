@@ -9,8 +9,8 @@ import pytest
 from making import STUDY, ct
 from network import AT, Site, eventually, get, running
 
+from drimbox.pacs.store import send_files
 from drimbox.sandbox.dmp_misbehave import Misbehaviour
-from drimbox.sandbox.modality import send_study
 from drimbox.sandbox.ris import Study, build_oru, send_report
 
 EXAM = Study(STUDY, "IPP101", "ACC1", "CT")
@@ -26,7 +26,7 @@ def slices(tmp_path):
 
 
 async def send(site: Site, folder):
-    return await asyncio.to_thread(send_study, folder, "127.0.0.1", site.node.dicom_port, "MODALITY", "NODE")
+    return await asyncio.to_thread(send_files, [folder], "127.0.0.1", site.node.dicom_port, "MODALITY", "NODE")
 
 
 async def report(site: Site, study=EXAM, **options):

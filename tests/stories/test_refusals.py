@@ -11,7 +11,7 @@ import pytest
 from making import STUDY, ct
 from network import AT, get, running
 
-from drimbox.sandbox.modality import send_study
+from drimbox.pacs.store import send_files
 from drimbox.sandbox.ris import Study, build_oru, send_report
 
 GARBAGE = [
@@ -40,7 +40,7 @@ async def test_garbage_on_every_port_disturbs_nobody(tmp_path):
         for data in GARBAGE:
             for port in (node.dicom_port, node.http_port, node.hl7_port):
                 await asyncio.to_thread(poke, port, data)
-        await asyncio.to_thread(send_study, file, "127.0.0.1", node.dicom_port, "MODALITY", "NODE")
+        await asyncio.to_thread(send_files, [file], "127.0.0.1", node.dicom_port, "MODALITY", "NODE")
         status, body = await asyncio.to_thread(get, f"{node.url}/dicom-web/studies")
         assert (status, len(json.loads(body))) == (200, 1)
         study = Study(STUDY, "IPP101", "ACC1", "CT")

@@ -1,4 +1,4 @@
-"""The played modality sends the bytes of the files, each in its own transfer syntax, and tells when one is refused."""
+"""The C-STORE SCU sends the bytes of the files, each in its own transfer syntax, and tells when one is refused."""
 
 import hashlib
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from pydicom.dataset import FileMetaDataset
 from pynetdicom import AE, evt
 
 from drimbox.errors import Malformed, NotAcceptable, Unavailable
-from drimbox.sandbox.modality import send_study
+from drimbox.pacs.store import send_files
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 EXPLICIT, IMPLICIT, JPEG_LS = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.4.80"
@@ -75,7 +75,7 @@ def archive(
 
 def test_the_bytes_of_the_files_arrive(study: Path):
     with archive() as (port, received):
-        sent = send_study(study, "127.0.0.1", port, "MODALITY", "ARCHIVE")
+        sent = send_files([study], "127.0.0.1", port, "MODALITY", "ARCHIVE")
     files = {"1.2.3.1": study / "one.dcm", "1.2.3.2": study / "sub" / "two", "1.2.3.3": study / "three.dcm"}
     assert {item.sop_uid: item.path for item in sent} == files
     for item in sent:
@@ -87,12 +87,12 @@ def test_the_bytes_of_the_files_arrive(study: Path):
 
 def test_a_status_that_is_not_success_is_raised(study: Path):
     with archive(status=0xA700) as (port, _), pytest.raises(Unavailable, match="A700"):
-        send_study([study / "one.dcm"], "127.0.0.1", port, "MODALITY", "ARCHIVE")
+        send_files([study / "one.dcm"], "127.0.0.1", port, "MODALITY", "ARCHIVE")
 
 
 def test_a_refused_transfer_syntax_is_raised(study: Path):
     with archive(syntaxes=(EXPLICIT,)) as (port, _), pytest.raises(NotAcceptable):
-        send_study(study, "127.0.0.1", port, "MODALITY", "ARCHIVE")
+        send_files([study], "127.0.0.1", port, "MODALITY", "ARCHIVE")
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # pynetdicom forgets the socket
@@ -100,6 +100,6 @@ def test_nobody_there_and_nothing_to_send(study: Path, tmp_path: Path):
     with archive() as (port, _):
         pass
     with pytest.raises(Unavailable):
-        send_study(study, "127.0.0.1", port)
+        send_files([study], "127.0.0.1", port, "MODALITY", "ARCHIVE")
     with pytest.raises(Malformed):
-        send_study([study / "notes.txt"], "127.0.0.1", port)
+        send_files([study / "notes.txt"], "127.0.0.1", port, "MODALITY", "ARCHIVE")

@@ -1,4 +1,4 @@
-"""A modality, played: it sends the DICOM files of a folder by C-STORE, byte for byte as they are on the disk."""
+"""C-STORE as an SCU: files and folders are sent to a PACS, or to any archive, byte for byte as they are on the disk."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -36,18 +36,14 @@ class Sent:
     has_pixels: bool
 
 
-def send_study(
-    study: Path | Iterable[Path], host: str, port: int, calling: str = "MODALITY", called: str = "DRIMBOX"
-) -> list[Sent]:
-    """Send every DICOM file of a folder, or these files, each in its own transfer syntax.
+def send_files(paths: Iterable[Path], host: str, port: int, calling: str, called: str) -> list[Sent]:
+    """Send the DICOM files among `paths`, and in the folders among them, each in its own transfer syntax.
 
     Files that are no DICOM and DICOMDIR are left out. Raises Malformed when there is nothing to send, NotAcceptable
     when a presentation context is refused, Unavailable for anything else that keeps one instance from status 0000.
     """
-    paths = sorted(path for path in study.rglob("*") if path.is_file()) if isinstance(study, Path) else list(study)
-    if isinstance(study, Path) and study.is_file():
-        paths = [study]
-    items = [item for path in paths if (item := _read(path)) is not None]
+    files = [file for path in paths for file in (sorted(path.rglob("*")) if path.is_dir() else [path])]
+    items = [item for file in files if file.is_file() and (item := _read(file)) is not None]
     if not items:
         raise Malformed("study", "there is no DICOM file to send")
     for batch in _by_contexts(items):
