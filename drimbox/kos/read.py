@@ -319,7 +319,10 @@ def _items(dataset: Dataset | None, keyword: str) -> Iterator[Dataset]:
 def _text(dataset: Dataset | None, keyword: str) -> str:
     """A value as text, several of them with backslashes between; empty when absent."""
     tag = tag_for_keyword(keyword)
-    element = dataset.get_item(tag) if dataset is not None and tag is not None else None
+    try:
+        element = dataset.get_item(tag) if dataset is not None and tag is not None else None
+    except Exception as error:  # of some elements pydicom wants to know the VR first
+        raise Malformed("manifest", f"{keyword} cannot be read") from error
     raw = element.value if isinstance(element, RawDataElement) else None
     if raw is None:
         return ""

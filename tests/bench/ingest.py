@@ -55,10 +55,10 @@ def main(options: argparse.Namespace) -> int:
         corpus = make_corpus(folder / "corpus", options.series, options.slices)
         senders = [s for s in _senders(folder, corpus) if s.name in options.senders.split(",")]
         results = {(s.name, r.name): Figures() for s in senders for r in receivers}
-        for _ in range(options.repeat):
+        for turn in range(options.repeat):
             for sender in senders:
                 for receiver in receivers:
-                    with run(receiver, folder / "receiver") as running:
+                    with run(receiver, folder / f"{turn}-{sender.name}-{receiver.name}") as running:
                         _measure(sender, receiver, running, corpus, results[sender.name, receiver.name])
         print(_table(results, senders, receivers, corpus, options))
     return 0
