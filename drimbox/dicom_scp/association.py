@@ -83,13 +83,15 @@ class Association:
         accept, contexts = answer(request, self._shared.settings.max_pdu_bytes)
         self._maximum_length = request.user.maximum_length
         assembly = Assembly(contexts, self._ingest.open)
+        extra = {"address": self._link.address, "calling": request.calling, "contexts": len(contexts)}
+        log.info("association_opened", extra=extra)
         self._link.accept(build_associate_accept(accept), assembly)
         try:
             await self._serve_messages(reader)
         finally:
             self._failed += self._link.was_cut
-            extra = {"address": self._link.address, "stored": self._stored, "failed": self._failed}
-            log.info("association_ended", extra=extra | {"ending": self._link.ending})
+            ended = {"address": self._link.address, "ending": self._link.ending}
+            log.info("association_ended", extra=ended | {"stored": self._stored, "failed": self._failed})
             await self._ingest.finished(reader, self._stored, self._failed)
 
     def _reject(self, rejection: Rejection) -> None:

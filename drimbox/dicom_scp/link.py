@@ -137,7 +137,9 @@ class Link(asyncio.BufferedProtocol):
 
     def kill(self) -> None:
         """Close at once, without a word."""
-        self._drop("killed")
+        self._is_stopping = True
+        if self._timer is not None:  # else not connected yet: `next` will see it
+            self._drop("killed")
 
     # --- What the loop does ---------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ import pytest
 
 from drimbox.dicom.command import C_ECHO_RQ, C_STORE_RQ, VERIFICATION, Command, build_command
 from drimbox.dicom.pdu import Pdu, build_data
+from drimbox.dicom_scp import link
 from drimbox.dicom_scp.status import DIMSE_STATUS, error_comment
 from drimbox.errors import Unavailable, leaves
 
@@ -165,6 +166,21 @@ def test_a_long_length_reserves_nothing() -> None:
         assert resident() - before < 10 * 2**20
         for scu in scus:
             scu.socket.close()
+
+
+def test_requests_that_do_not_end_share_one_allowance(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link, "_MOST_REQUEST_BYTES", 200_000)
+    with open_door(MemoryIngest(), receivers=1) as stage:
+        scus = [RawScu(stage.place) for _ in range(3)]
+        for scu in scus:
+            scu.send(b"\1\0\0\x0f\xff\xff" + bytes(90_000))
+        assert scus[2].receive() is None
+        for scu in scus:
+            scu.socket.close()
+        while stage.door.counts["connections"]:
+            threading.Event().wait(0.01)
+        with RawScu(stage.place) as scu:
+            scu.associate()
 
 
 # --- Stops ----------------------------------------------------------------------------------------------------------
