@@ -107,7 +107,18 @@ class Walk:
 
 
 async def run_sandbox(*, once: bool, data: Path | None, study: Path | None) -> int:
-    """Run the network; exit code. once: verify, print one line, end."""
+    """Run the network; exit code. once: verify, print one line, end. SIGTERM and Ctrl-C end it and all it started."""
+    task = asyncio.current_task()
+    if task is not None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    try:
+        return await _run(once, data, study)
+    except asyncio.CancelledError:
+        return 1 if once else 0
+
+
+async def _run(once: bool, data: Path | None, study: Path | None) -> int:
     console = Console(stderr=True, highlight=False)
     with contextlib.ExitStack() as stack:
         folder = data or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="drimbox-sandbox-")))
@@ -119,8 +130,8 @@ async def run_sandbox(*, once: bool, data: Path | None, study: Path | None) -> i
             walk = await network.walk(study or shipped)
             if once:
                 return _summarise(await _verify(network, walk))
-            _show(console, network, walk)
-            await _until_interrupted()
+            _show(network, walk)
+            await asyncio.Event().wait()
     return 0
 
 
@@ -195,7 +206,7 @@ def _summarise(verdict: Verdict) -> int:
     return 0 if verdict.retrieved and not verdict.wrong else 1
 
 
-def _show(console: Console, network: Sandbox, walk: Walk) -> None:
+def _show(network: Sandbox, walk: Walk) -> None:
     """The addresses to open, the most telling one last."""
     print(f"DMP                 {network.dmp.repository_url}  XDS.b, mutual TLS")
     print(f"Pro Santé Connect   {network.psc_url}")
@@ -210,10 +221,3 @@ def _show(console: Console, network: Sandbox, walk: Walk) -> None:
         print("Open the exam, found in the DMP and fetched from the source by the consumer:")
         print(f"  {network.consumer.url}/viewer/?StudyInstanceUIDs={visit['study_uid']}&visit={visit['visit_id']}")
     print("Ctrl-C ends it.", flush=True)
-
-
-async def _until_interrupted() -> None:
-    interrupted = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, interrupted.set)
-    await interrupted.wait()

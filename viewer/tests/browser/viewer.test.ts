@@ -89,6 +89,7 @@ describe.skipIf(reason)('the viewer in a browser', () => {
 
   test('a measured distance is written beside its line', async () => {
     await page.getByRole('button', { name: 'Distance' }).click();
+    await page.getByRole('button', { name: 'Distance', pressed: true }).waitFor();
     await page.mouse.move(600, 400);
     await page.mouse.down();
     await page.mouse.move(700, 460, { steps: 5 });
