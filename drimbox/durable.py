@@ -10,20 +10,16 @@ import errno
 import fcntl
 import hashlib
 import os
-import queue
 import secrets
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, Generic, TypeVar
+from typing import Final
 
 from drimbox.errors import NoSpace, TooLarge, Unavailable
 
-Work = TypeVar("Work")
-Result = TypeVar("Result")
-
 _FULL: Final = {errno.ENOSPC, errno.EDQUOT}
+_PASSING: Final = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+_SUSPECT: Final = "an I/O error was seen: check the medium, then restart"
 _NO_TMPFILE: Final = {errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL, errno.ENOTSUP}
 
 
@@ -52,8 +48,14 @@ class Disk:
     def unlink(self, path: str | Path) -> None:
         os.unlink(path)
 
+    def truncate(self, file: int, length: int) -> None:
+        os.ftruncate(file, length)
+
     def mkdir(self, path: Path) -> None:
         path.mkdir(mode=0o750)
+
+    def rmdir(self, path: Path) -> None:
+        path.rmdir()
 
 
 disk = Disk()
@@ -70,12 +72,17 @@ class Volume:
         self.reserve_bytes = reserve_bytes
         self.suspect = False
         self._folders: dict[str, int] = {}
-        self._spools = root / "spool"
+        self._named: set[str] = set()
+        self._spools = root.absolute() / "spool"
         with self._guard("open the archive's folder"):
             make_folder(self._spools)
-            for left in self._spools.iterdir():  # of a crash, on file systems without nameless files
+            self._nameless = self._takes_nameless()
+
+    def sweep(self) -> None:
+        """Remove what a crash left of unfinished spools. Only for whoever has the folder's lock: others may be live."""
+        with self._guard("sweep the spools"):
+            for left in self._spools.iterdir():
                 disk.unlink(left)
-        self._nameless = self._takes_nameless()
 
     def _takes_nameless(self) -> bool:
         try:
@@ -88,20 +95,25 @@ class Volume:
 
     @contextlib.contextmanager
     def _guard(self, doing: str) -> Iterator[None]:
-        """Turn an OSError into NoSpace, or into Unavailable with the volume marked suspect."""
+        """Turn an OSError into NoSpace, or into Unavailable with the volume marked suspect.
+
+        From then on nothing is attempted: a sync that succeeds after one that failed proves nothing.
+        """
+        if self.suspect:
+            raise Unavailable("volume", _SUSPECT)
         try:
             yield
         except OSError as error:
             if error.errno in _FULL:
                 raise NoSpace("volume", "full: free some space, what was kept is safe") from error
+            if error.errno in _PASSING:
+                raise Unavailable("volume", f"could not {doing} (errno {error.errno}): too much at once") from error
             self.suspect = True
             text = f"could not {doing} (errno {error.errno}): check the medium, then restart"
             raise Unavailable("volume", text) from error
 
     def spool(self, preface: bytes, limit_bytes: int) -> "Spool":
         """Open a new spool that begins with `preface`. Raises NoSpace, or Unavailable when the volume is suspect."""
-        if self.suspect:
-            raise Unavailable("volume", "an I/O error was seen: check the medium, then restart")
         with self._guard("create a spool"):
             room = os.statvfs(self.root)
             if room.f_bavail * room.f_frsize < self.reserve_bytes:
@@ -117,14 +129,27 @@ class Volume:
     def place(self, spool: "Spool", name: str) -> None:
         """Give a synced spool its final `name`, relative to the root. Durable only after `sync_folder`.
 
-        A file already there under this name is left as it is: the caller's names are made from the content.
+        A file already there under this name is replaced in one step. Names are made from the content: it holds the
+        same data set, or it is damaged, and then these bytes mend it.
         """
+        self._name(str(spool.path) if spool.path else f"/proc/self/fd/{spool.file}", name)
+
+    def name_again(self, known: str, name: str) -> None:
+        """Give the placed file `known` a second name. Durable only after `sync_folder`."""
+        self._name(str(self.root.absolute() / known), name)
+
+    def _name(self, source: str, name: str) -> None:
         folder, _, leaf = name.rpartition("/")
         with self._guard("name a file"):
             file = self._folder(folder)
-            with contextlib.suppress(FileExistsError):
-                source = str(spool.path) if spool.path else f"/proc/self/fd/{spool.file}"
+            try:
                 disk.link(source, leaf, file)
+            except FileExistsError:
+                draft = self._spools / secrets.token_hex(16)
+                disk.link(source, str(draft), file)
+                disk.rename(draft, self.root / name)
+                with contextlib.suppress(FileNotFoundError):  # it stays when both names were of one file already
+                    disk.unlink(draft)
 
     def sync_folder(self, folder: str) -> None:
         """Make the names inside `folder` durable."""
@@ -135,18 +160,39 @@ class Volume:
         """An open descriptor of `folder`, made when needed; a few stay open, the oldest is closed."""
         if (known := self._folders.get(folder)) is not None:
             return known
-        path = self.root / folder
-        make_folder(path)
-        file = disk.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        self._name_folder(folder)
+        file = disk.open(self.root / folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         if len(self._folders) >= 128:
             os.close(self._folders.pop(next(iter(self._folders))))
         self._folders[folder] = file
         return file
 
+    def _name_folder(self, folder: str) -> None:
+        """Make `folder` and its name durable: also one that is there, for a crash may have come before its sync."""
+        if folder in self._named:
+            return
+        if parent := folder.rpartition("/")[0]:
+            self._name_folder(parent)
+        path = self.root / folder
+        with contextlib.suppress(FileExistsError):
+            disk.mkdir(path)
+        _sync_path(path.parent)
+        if len(self._named) >= 4096:
+            self._named.clear()  # costs a sync each to learn again
+        self._named.add(folder)
+
     def remove(self, name: str) -> None:
         """Remove the file `name`; not an error when it is gone already."""
         with self._guard("remove a file"), contextlib.suppress(FileNotFoundError):
             disk.unlink(self.root / name)
+
+    def remove_folder(self, folder: str) -> None:
+        """Remove `folder` if it is empty. By the thread that places files, or one would be placed into nothing."""
+        if (file := self._folders.pop(folder, None)) is not None:
+            os.close(file)
+        self._named.discard(folder)
+        with contextlib.suppress(OSError):
+            disk.rmdir(self.root / folder)
 
     def close(self) -> None:
         """Close the folders held open."""
@@ -213,30 +259,45 @@ class Spool:
 
 
 class AppendLog:
-    """A file that only grows. `append` returns once the bytes are durable."""
+    """A file that only grows. `append` returns once the bytes are durable.
+
+    suspect: the medium answered an I/O error; nothing more is taken until someone looked at it (promise P10).
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.suspect = False
         make_folder(path.parent)
         self._file = disk.open(path, os.O_CREAT | os.O_RDWR | os.O_APPEND)
         _sync_path(path.parent)
+        self._size = os.fstat(self._file).st_size
 
     def append(self, data: bytes) -> None:
-        """Raises NoSpace or Unavailable; the tail may then be torn, and `cut` mends it at the next start."""
+        """Raises NoSpace, and then nothing of `data` stays, or Unavailable; the next start cuts what that one left."""
+        if self.suspect:
+            raise Unavailable("log volume", _SUSPECT)
         view = memoryview(data)
         try:
             while view:
                 view = view[disk.write(self._file, view) :]
             disk.fdatasync(self._file)
         except OSError as error:
-            if error.errno in _FULL:
-                raise NoSpace("log volume", "full: free some space") from error
-            raise Unavailable("log volume", f"errno {error.errno}: check the medium") from error
+            raise self._refusal(error) from error
+        self._size += len(data)
+
+    def _refusal(self, error: OSError) -> NoSpace | Unavailable:
+        if error.errno in _FULL:
+            with contextlib.suppress(OSError):
+                disk.truncate(self._file, self._size)  # the next line must not follow half of this one
+                return NoSpace("log volume", "full: free some space")
+        self.suspect = True
+        return Unavailable("log volume", f"errno {error.errno}: check the medium, then restart")
 
     def cut(self, length: int) -> None:
         """Cut what follows `length` bytes: a line torn by a crash, which nobody was told of."""
-        os.ftruncate(self._file, length)
+        disk.truncate(self._file, length)
         disk.fdatasync(self._file)
+        self._size = length
 
     def close(self) -> None:
         """Close the file."""
@@ -260,6 +321,17 @@ def write_file(path: Path, data: bytes) -> None:
     finally:
         os.close(file)
     _sync_path(path.parent)
+
+
+def rename_file(source: Path, target: Path) -> None:
+    """Give `source` the name `target`, in the same folder, for good. Raises NoSpace, Unavailable."""
+    try:
+        disk.rename(source, target)
+        _sync_path(target.parent)
+    except OSError as error:
+        if error.errno in _FULL:
+            raise NoSpace("volume", "full: free some space") from error
+        raise Unavailable("volume", f"could not rename a file (errno {error.errno}): check the medium") from error
 
 
 def make_folder(path: Path) -> None:
@@ -291,53 +363,3 @@ def lock_folder(folder: Path) -> int:
         text = f"{folder} is in use by another node: stop it, or choose another folder"
         raise Unavailable("node.data_dir", text) from error
     return file
-
-
-class GroupCommit(Generic[Work, Result]):
-    """One thread that makes work durable in groups: many callers wait for one sync, and none is answered before it.
-
-    commit: takes the group, in order, and gives each work's result or the exception it deserves.
-    """
-
-    def __init__(
-        self, name: str, commit: Callable[[Sequence[Work]], Sequence[Result | BaseException]], most: int = 256
-    ) -> None:
-        self._commit = commit
-        self._most = most
-        self._queue: queue.SimpleQueue[tuple[Work, Future[Result]] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
-
-    def submit(self, work: Work) -> "Future[Result]":
-        """Queue `work`; the future is resolved after the group that holds it was committed."""
-        future: Future[Result] = Future()
-        self._queue.put((work, future))
-        return future
-
-    def _run(self) -> None:
-        stopping = False
-        while not stopping:
-            group = [self._queue.get()]
-            while len(group) < self._most and not self._queue.empty():
-                group.append(self._queue.get())
-            stopping = None in group
-            if works := [item for item in group if item is not None]:
-                self._settle(works)
-
-    def _settle(self, group: Sequence[tuple[Work, Future[Result]]]) -> None:
-        try:
-            results: Sequence[Result | BaseException] = self._commit([work for work, _ in group])
-        except BaseException as error:  # the thread must outlive any group; each caller gets the reason
-            results = [error] * len(group)
-        for (_, future), result in zip(group, results, strict=True):
-            if not future.set_running_or_notify_cancel():
-                continue  # committed all the same: only nobody waits for it any more
-            if isinstance(result, BaseException):
-                future.set_exception(result)
-            else:
-                future.set_result(result)
-
-    def close(self) -> None:
-        """Finish what was submitted, then end the thread."""
-        self._queue.put(None)
-        self._thread.join()

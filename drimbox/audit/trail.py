@@ -13,8 +13,9 @@ from typing import Final
 
 import orjson
 
-from drimbox.durable import AppendLog, GroupCommit
+from drimbox.durable import AppendLog
 from drimbox.errors import Corrupt
+from drimbox.group_commit import GroupCommit
 from drimbox.model import Trace
 
 _GENESIS: Final = "0" * 64

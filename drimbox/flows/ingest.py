@@ -1,6 +1,5 @@
 """An instance arrives: by C-STORE, or on loan from another DRIMbox."""
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,9 +12,6 @@ from drimbox.model import Credentials, Reader
 from drimbox.storage.archive import Archive, Outcome, SetAside
 
 __all__ = ["Ingest", "SetAside"]  # doors learn the outcomes here: they do not import rooms
-
-# Up to this size a scan (header and one CRC) takes well under a millisecond: less than the way to another thread.
-_QUICK_BYTES = 2 * 2**20
 
 
 @dataclass(frozen=True)
@@ -44,15 +40,15 @@ class Ingest:
         expect: raises when a sound instance is not the one that was asked for.
         Raises Malformed, TooLarge, NoSpace, Unavailable. If it raises, nothing is visible.
         """
-        try:
-            quick = spool.size <= _QUICK_BYTES
-            summary = scan(spool) if quick else await asyncio.to_thread(scan, spool)
+
+        def summarise(spool: Spool) -> Summary:
+            summary = scan(spool)
             _announced(spool, summary)
             if expect:
                 expect(summary)
-            return await self.archive.keep(spool, summary)
-        finally:
-            spool.discard()
+            return summary
+
+        return await self.archive.keep(spool, summarise)
 
 
 def _announced(spool: Spool, summary: Summary) -> None:

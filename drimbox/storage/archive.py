@@ -8,12 +8,12 @@ import asyncio
 import hashlib
 import os
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from drimbox import clock
 from drimbox.dicom.attributes import Attributes
@@ -21,14 +21,17 @@ from drimbox.dicom.match import OneOf, Query
 from drimbox.dicom.part10 import Readable, build_preface
 from drimbox.dicom.scan import Summary
 from drimbox.durable import Spool, Volume
-from drimbox.errors import Corrupt, NotFound
+from drimbox.errors import Corrupt, NotFound, Unavailable
 from drimbox.model import InstanceRef, Span
 from drimbox.storage import index
-from drimbox.storage.database import Database, Transaction
+from drimbox.storage.database import Database, Row, Transaction
 from drimbox.storage.index import Held
 from drimbox.storage.outbox import Outbox
 
+T = TypeVar("T")
+
 _FEW_FRAMES: Final = 200
+_FILE_THREADS: Final = 32  # as many instances may wait for one commit
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,60 +58,124 @@ class SetAside:
 Outcome = Kept | AlreadyKept | SetAside
 
 
-class _OpenFile:
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A whole file found on the disk, relative to the root: what its row should say. written_at: as `kept_at`."""
+
+    file: str
+    summary: Summary
+    digest: bytes
+    size_bytes: int
+    written_at: float
+
+
+class OpenFile:
     """A kept file as a `Readable`."""
 
     def __init__(self, file: int, size: int) -> None:
-        self._file = file
+        self.file = file
         self.size = size
 
     def read_at(self, offset: int, length: int) -> bytes:
-        return os.pread(self._file, length, offset)
+        return os.pread(self.file, length, offset)
 
 
 class Archive:
-    """One folder: `files/`, `aside/` and `index.db`. The node has two, `own` and `visiting`."""
+    """One folder: `files/`, `aside/` and `index.db`. The node has two, `own` and `visiting`.
 
-    def __init__(self, root: Path, settle_s: float = 0) -> None:
+    draft: the name of an index under construction (rebuild.py). Raises Corrupt when the index is lost or damaged.
+    """
+
+    def __init__(self, root: Path, settle_s: float = 0, *, draft: str = "") -> None:
         self.root = root
         self.volume = Volume(root)
-        self.database = Database(root / "index.db")
+        may_be_new = bool(draft) or not any(root.glob("files/*"))
+        self.database = Database(root / (draft or "index.db"), may_be_new=may_be_new)
         self.outbox = Outbox(self.database, settle_s)
-        self._files = ThreadPoolExecutor(8, thread_name_prefix="archive-files")
+        self._files = ThreadPoolExecutor(_FILE_THREADS, thread_name_prefix="archive-files")
+
+    @property
+    def suspect(self) -> bool:
+        """The medium answered an I/O error, or the index is damaged: nothing new is taken, reads go on."""
+        return self.volume.suspect or self.database.suspect
 
     def open_spool(self, sop_class_uid: str, sop_uid: str, transfer_syntax: str, limit_bytes: int) -> Spool:
         """A spool that will be a Part 10 file of this instance. Raises NoSpace, Unavailable."""
+        if self.suspect:
+            raise Unavailable("archive", "an I/O error or damage was seen: check the medium, then restart")
         return self.volume.spool(build_preface(sop_class_uid, sop_uid, transfer_syntax), limit_bytes)
 
-    async def keep(self, spool: Spool, summary: Summary) -> Outcome:
-        """Make the instance durable and visible, with the jobs it causes. The caller still discards the spool.
+    async def keep(self, spool: Spool, summarise: Callable[[Spool], Summary]) -> Outcome:
+        """Make the instance durable and visible, with the jobs it causes. The spool is ours from here on.
 
-        Raises NoSpace, Unavailable; then nothing is visible.
+        summarise: reads the spool, on the thread that syncs it. Raises what it raises, NoSpace, Unavailable; then
+        nothing is visible.
         """
-        await asyncio.wrap_future(self._files.submit(spool.sync))
+        work = self._files.submit(self._keep_here, spool, summarise)
+        # Not by the caller: one that is cancelled would close the file under the thread that syncs and names it.
+        work.add_done_callback(lambda _: spool.discard())
+        return await asyncio.wrap_future(work)
+
+    def _keep_here(self, spool: Spool, summarise: Callable[[Spool], Summary]) -> Outcome:
+        """All of it on one thread: each way to another one costs as much as half a scan."""
+        summary = summarise(spool)
+        spool.sync()
         digest = spool.digest()
-        return await self.database.write(lambda transaction: self._keep(transaction, spool, summary, digest))
+        return self.database.submit(lambda transaction: self._keep(transaction, spool, summary, digest)).result()
 
     def _keep(self, transaction: Transaction, spool: Spool, summary: Summary, digest: bytes) -> Outcome:
         """On the writer's thread, so that two senders of one UID are decided one after the other."""
         held = index.find_instance(transaction, summary.ref.sop_uid)
-        if held and (held.ref, held.digest, held.transfer_syntax) == (summary.ref, digest, summary.transfer_syntax):
+        if held and _is_same(held, summary, digest):
             return AlreadyKept(summary.ref)
-        now = clock.now().timestamp()
-        folder = "aside" if held else _folder(summary.ref.series_uid)
-        file = f"{folder}/{digest.hex()}.dcm"
+        file = _file(summary, digest, aside=held is not None)
         self.volume.place(spool, file)
+        found = Found(file, summary, digest, spool.size, clock.now().timestamp())
+        return self._record(transaction, found, aside=held is not None)
+
+    def _record(self, transaction: Transaction, found: Found, *, aside: bool, changed: bool = True) -> Outcome:
+        """The rows of a file that has its name. changed: the study's manifest does not know of the instance."""
+        folder = found.file.rpartition("/")[0]
         transaction.before_commit[folder] = lambda: self.volume.sync_folder(folder)
-        if held:
+        ref = found.summary.ref
+        if aside:
             transaction.execute(
                 "INSERT INTO set_aside (sop_uid, file, digest, transfer_syntax, seen_at) VALUES (?, ?, ?, ?, ?) "
                 "ON CONFLICT DO NOTHING",
-                (summary.ref.sop_uid, file, digest, summary.transfer_syntax, now),
+                (ref.sop_uid, found.file, found.digest, found.summary.transfer_syntax, found.written_at),
             )
-            return SetAside(summary.ref)
-        index.insert(transaction, summary, file, spool.size, digest, now)
-        self.outbox.study_changed(transaction, summary.ref.study_uid, now)
-        return Kept(summary.ref)
+            return SetAside(ref)
+        index.insert(transaction, found.summary, found.file, found.size_bytes, found.digest, found.written_at)
+        if changed:
+            self.outbox.study_changed(transaction, ref.study_uid, clock.now().timestamp())
+        return Kept(ref)
+
+    def adopt(self, transaction: Transaction, found: Found, *, changed: bool = True, aside: bool = False) -> Outcome:
+        """On the writer's thread: rows for a whole file no row speaks of, under the rules of `keep`.
+
+        aside: it was set aside before, or another version is known to be the first. After the commit, see
+        `remove_orphan`: a file set aside has a second name.
+        """
+        held = index.find_instance(transaction, found.summary.ref.sop_uid)
+        if held and _is_same(held, found.summary, found.digest):
+            return AlreadyKept(found.summary.ref)
+        aside = aside or held is not None
+        file = _file(found.summary, found.digest, aside=aside)
+        if file != found.file:
+            self.volume.name_again(found.file, file)
+        return self._record(transaction, replace(found, file=file), aside=aside, changed=changed)
+
+    def remove_orphan(self, transaction: Transaction, file: str, sop_uid: str) -> bool:
+        """On the writer's thread, where nobody can be naming it: remove `file` unless a row speaks of it.
+
+        sop_uid: of the instance in it, empty when that cannot be read; the look-up then takes longer.
+        """
+        where, values = ("sop_uid = ? AND file = ?", (sop_uid, file)) if sop_uid else ("file = ?", (file,))
+        for sql in (f"SELECT 1 FROM instance WHERE {where}", f"SELECT 1 FROM set_aside WHERE {where}"):  # noqa: S608
+            if transaction.row(sql, values):
+                return False
+        self.volume.remove(file)
+        return True
 
     async def search(self, query: Query) -> list[Attributes]:
         """What matches, as DICOM JSON items."""
@@ -157,7 +224,7 @@ class Archive:
         except OSError as error:
             raise Corrupt("file", f"cannot be opened (errno {error.errno})", detail=held.file) from error
         try:
-            yield _OpenFile(file, held.size_bytes)
+            yield OpenFile(file, held.size_bytes)
         finally:
             os.close(file)
 
@@ -168,16 +235,26 @@ class Archive:
     async def forget(self, study_uid: str) -> int:
         """Remove a study: rows first, then files. For images on loan only; returns how many instances went."""
 
-        def rows(transaction: Transaction) -> list[str]:
-            found = transaction.execute("SELECT file FROM instance WHERE study_uid = ?", (study_uid,))
-            files = [str(row[0]) for row in found]
+        def rows(transaction: Transaction) -> tuple[list[Row], list[Row]]:
+            held = list(transaction.execute("SELECT file, sop_uid FROM instance WHERE study_uid = ?", (study_uid,)))
+            gone = "DELETE FROM set_aside WHERE sop_uid = ? RETURNING file, sop_uid"
+            aside = [row for _, sop_uid in held for row in transaction.execute(gone, (sop_uid,))]
             transaction.execute("DELETE FROM study WHERE study_uid = ?", (study_uid,))
-            return files
+            return held, aside
 
-        files = await self.database.write(rows)
-        for file in files:
-            await asyncio.wrap_future(self._files.submit(self.volume.remove, file))
-        return len(files)
+        def files(transaction: Transaction) -> None:
+            for file, sop_uid in (*held, *aside):
+                self.remove_orphan(transaction, file, sop_uid)
+            for folder in {str(file).rpartition("/")[0] for file, _ in held}:
+                self.volume.remove_folder(folder)
+
+        held, aside = await self.database.write(rows)
+        await self.database.write(files)
+        return len(held)
+
+    async def with_files(self, work: Callable[[], T]) -> T:
+        """Run `work`, which reads many bytes, on a thread that `close` waits for."""
+        return await asyncio.wrap_future(self._files.submit(work))
 
     async def study(self, study_uid: str) -> Attributes:
         """The attributes of a study, patient's included. Raises NotFound."""
@@ -193,7 +270,13 @@ class Archive:
         self.volume.close()
 
 
-def _folder(series_uid: str) -> str:
-    """One folder a series, named by a hash: no name on disk ever comes from the wire."""
-    name = hashlib.sha256(series_uid.encode()).hexdigest()
-    return f"files/{name[:2]}/{name[2:34]}"
+def _is_same(held: Held, summary: Summary, digest: bytes) -> bool:
+    return (held.ref, held.digest, held.transfer_syntax) == (summary.ref, digest, summary.transfer_syntax)
+
+
+def _file(summary: Summary, digest: bytes, *, aside: bool) -> str:
+    """One folder a series, one file a data set, both named by a hash: no name on disk ever comes from the wire."""
+    if aside:
+        return f"aside/{digest.hex()}.dcm"
+    name = hashlib.sha256(summary.ref.series_uid.encode()).hexdigest()
+    return f"files/{name[:2]}/{name[2:34]}/{digest.hex()}.dcm"

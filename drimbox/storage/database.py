@@ -5,21 +5,30 @@ Through apsw, which carries its own current SQLite: the host's may hold the WAL-
 """
 
 import asyncio
+import errno
 import threading
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
+from urllib.parse import quote
 
 import apsw
 
-from drimbox.durable import GroupCommit, make_folder
-from drimbox.errors import Corrupt, NoSpace, Unavailable
+from drimbox.durable import make_folder
+from drimbox.errors import Corrupt, NoSpace, NotFound, Unavailable
+from drimbox.group_commit import GroupCommit
 
 T = TypeVar("T")
 Values = Sequence[Any] | dict[str, Any]
 Row = tuple[Any, ...]
+
+_BUSY_S: Final = 0.0002
+_BUSY_TRIES: Final = 50_000
+_CHECKPOINT_PAGES: Final = 1000  # SQLite's own measure
+_REBUILD: Final = "run drimbox rebuild-index (a visiting archive holds only loans: remove its folder)"
 
 
 class Transaction:
@@ -55,21 +64,33 @@ Work = Callable[[Transaction], Any]
 
 
 class Database:
-    """The index and the outbox of one archive."""
+    """The index and the outbox of one archive.
 
-    def __init__(self, path: Path) -> None:
+    may_be_new: False when there are files that the index must know already. Then a database without its tables is a
+    lost one, and is refused: to begin anew would hide what was acknowledged.
+    suspect: the medium answered an I/O error, or the rows are damaged; nothing is written until someone looked at it
+    (promise P10). Reads go on.
+    """
+
+    def __init__(self, path: Path, *, may_be_new: bool = True) -> None:
         make_folder(path.parent)
         self.path = path
+        self.suspect = False
         self._open: list[apsw.Connection] = []
         self._local = threading.local()
         self._lock = threading.Lock()
         try:
             self._writer = self._connect()
-            _migrate(self._writer)
-        except (apsw.CorruptError, apsw.NotADBError) as error:
-            raise Corrupt("index", f"{path} is not a sound SQLite database: move it away and rebuild it") from error
-        except apsw.Error as error:
-            raise Unavailable("index", f"{path}: {type(error).__name__}", detail=str(error)) from error
+            self._writer.set_wal_hook(self._checkpoint)
+            _migrate(self._writer, path, may_be_new=may_be_new)
+        except BaseException as error:
+            for connection in self._open:
+                connection.close()
+            if isinstance(error, apsw.CorruptError | apsw.NotADBError):
+                raise Corrupt("index", f"{path} is no sound SQLite database: {_REBUILD}") from error
+            if isinstance(error, apsw.Error):
+                raise Unavailable("index", f"{path}: {type(error).__name__}", detail=str(error)) from error
+            raise
         self._readers = ThreadPoolExecutor(2, thread_name_prefix="index-reader")
         self._group: GroupCommit[Work, Any] = GroupCommit("index-writer", self._commit)
 
@@ -77,13 +98,22 @@ class Database:
         connection = apsw.Connection(str(self.path))
         with self._lock:
             self._open.append(connection)
-        connection.set_busy_timeout(10_000)
+        connection.set_busy_handler(_wait)
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "trusted_schema=OFF"):
             connection.execute(f"PRAGMA {pragma}").fetchall()
         if reader:  # only the writer checkpoints
             connection.execute("PRAGMA wal_autocheckpoint=0").fetchall()
             connection.execute("PRAGMA query_only=ON").fetchall()
         return connection
+
+    def _checkpoint(self, connection: apsw.Connection, schema: str, pages: int) -> int:
+        """Once in a while after a commit. SQLite's own checkpoint would keep an I/O error to itself."""
+        if pages >= _CHECKPOINT_PAGES:
+            try:
+                connection.wal_checkpoint(schema)
+            except apsw.Error as error:
+                self._refusal(error)
+        return int(apsw.SQLITE_OK)
 
     async def write(self, work: Callable[[Transaction], T]) -> T:
         """Run `work` in the next group commit; return its result once that group is durable.
@@ -97,6 +127,8 @@ class Database:
         return self._group.submit(work)
 
     def _commit(self, works: Sequence[Work]) -> list[Any]:
+        if self.suspect:
+            raise Unavailable("index", "an I/O error or damage was seen: check the medium, then restart")
         results: list[Any] = []
         transaction = Transaction(self._writer)
         try:
@@ -109,7 +141,7 @@ class Database:
         except Exception as error:
             if self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")
-            failure = _public(error)
+            failure = self._refusal(error)
             return [result if isinstance(result, BaseException) else failure for result in results] + [failure] * (
                 len(works) - len(results)
             )
@@ -120,10 +152,17 @@ class Database:
         try:
             result = work(transaction)
         except Exception as error:  # handed to its caller, who awaits it
+            result = self._refusal(error)
             self._writer.execute("ROLLBACK TO work")
-            result = _public(error)
         self._writer.execute("RELEASE work")
         return result
+
+    def _refusal(self, error: BaseException) -> BaseException:
+        """What the callers of a failed write are told. No sync is tried again after one that failed."""
+        if isinstance(error, apsw.IOError) and self._writer.system_errno in (errno.ENOSPC, errno.EDQUOT):
+            return NoSpace("index", "the volume is full: free some space")
+        self.suspect |= isinstance(error, apsw.IOError | apsw.ReadOnlyError | apsw.CorruptError | apsw.NotADBError)
+        return _public(error)
 
     def read_here(self, sql: str, values: Values = ()) -> list[Row]:
         """Run one quick SELECT on the calling thread's own connection: point look-ups take microseconds."""
@@ -143,6 +182,16 @@ class Database:
         """Run `work`, which calls `read_here`, on a reader thread."""
         return await asyncio.wrap_future(self._readers.submit(work))
 
+    def check(self) -> None:
+        """Look at every page of the database. Raises Corrupt, and nothing more is written, when it is damaged."""
+        try:
+            sound = self.read_here("PRAGMA quick_check(1)") == [("ok",)]
+        except Corrupt:
+            sound = False
+        if not sound:
+            self.suspect = True
+            raise Corrupt("index", f"the database is damaged: {_REBUILD}")
+
     def close(self) -> None:
         """Finish what was submitted, then close every connection."""
         self._group.close()
@@ -151,22 +200,65 @@ class Database:
             connection.close()
 
 
+class ReadOnly:
+    """A database read beside the node that has it, or on a medium that takes no writes. For one thread."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises Corrupt, NotFound, Unavailable."""
+        if not path.is_file():
+            raise NotFound("index", f"there is no {path}: run drimbox rebuild-index")
+        name = f"file:{quote(str(path.absolute()))}"
+        flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+        try:
+            try:
+                self._connection = apsw.Connection(f"{name}?mode=ro", flags=flags)
+                self.rows("PRAGMA schema_version")
+            except Unavailable:  # the write-ahead log wants a file beside it, and cannot have one
+                self._connection = apsw.Connection(f"{name}?immutable=1", flags=flags)
+                self.rows("PRAGMA schema_version")
+        except apsw.Error as error:
+            raise _public(error) from error
+
+    def rows(self, sql: str, values: Values = ()) -> list[Row]:
+        """Run one SELECT."""
+        return list(self.each(sql, values))
+
+    def each(self, sql: str, values: Values = ()) -> Iterator[Row]:
+        """Run one SELECT; its rows as they are read. Raises after those that can be."""
+        try:
+            yield from self._connection.execute(sql, values)
+        except apsw.Error as error:
+            raise _public(error) from error
+
+    def close(self) -> None:
+        """Close it."""
+        self._connection.close()
+
+
+def _wait(tries: int) -> bool:
+    """Another process of the node commits: that takes a millisecond or two. Ten seconds at most."""
+    time.sleep(_BUSY_S)
+    return tries < _BUSY_TRIES
+
+
 def _public(error: BaseException) -> BaseException:
     """SQLite's errors as leaves of our tree; everything else as it is."""
     if isinstance(error, apsw.FullError):
         return NoSpace("index", "the volume is full: free some space")
     if isinstance(error, apsw.CorruptError | apsw.NotADBError):
-        return Corrupt("index", "the database is damaged: rebuild it from the files")
+        return Corrupt("index", f"the database is damaged: {_REBUILD}")
     if isinstance(error, apsw.IOError | apsw.BusyError | apsw.LockedError | apsw.ReadOnlyError | apsw.CantOpenError):
         return Unavailable("index", type(error).__name__, detail=str(error))
     return error
 
 
-def _migrate(connection: apsw.Connection) -> None:
+def _migrate(connection: apsw.Connection, path: Path, *, may_be_new: bool) -> None:
     """Bring the schema to the newest numbered file, one transaction each: a kill in between resumes."""
     folder = files("drimbox.storage") / "migrations"
     scripts = sorted((item for item in folder.iterdir() if item.name.endswith(".sql")), key=lambda item: item.name)
     version = int(str(connection.execute("PRAGMA user_version").fetchall()[0][0]))
+    if version == 0 and not may_be_new:
+        raise Corrupt("index", f"{path} is lost while its files are there: {_REBUILD}")
     if version > len(scripts):
         raise Unavailable("index", f"schema {version} is newer than this program knows: install the newer program")
     for number, script in enumerate(scripts, start=1):

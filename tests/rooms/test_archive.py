@@ -1,13 +1,16 @@
 """The archive on a real volume and a real SQLite: what is kept, once, and what can be found."""
 
+import asyncio
 import hashlib
 import os
+import threading
 
 import pytest
 from making import STUDY, ct, data_set_bytes
 
 from drimbox.dicom.match import Query, criterion
 from drimbox.dicom.scan import scan
+from drimbox.durable import Spool
 from drimbox.errors import Corrupt, NotFound, Unavailable
 from drimbox.storage.archive import AlreadyKept, Archive, Kept, SetAside
 
@@ -21,11 +24,8 @@ def archive(tmp_path):
 
 async def keep(archive, made):
     spool = archive.open_spool(made.SOPClassUID, made.SOPInstanceUID, made.file_meta.TransferSyntaxUID, 1 << 20)
-    try:
-        spool.write(data_set_bytes(made))
-        return await archive.keep(spool, scan(spool))
-    finally:
-        spool.discard()
+    spool.write(data_set_bytes(made))
+    return await archive.keep(spool, scan)
 
 
 async def found(archive, level="study", **asked):
@@ -193,11 +193,39 @@ async def test_a_failing_sync_of_the_folder_leaves_no_row(archive, monkeypatch):
     assert isinstance(await keep(archive, ct()), Kept)  # the orphan of the first try is adopted
 
 
+async def test_a_sender_that_goes_away_does_not_take_the_file_from_under_the_archive(archive, monkeypatch):
+    """Its task is cancelled while the bytes are synced: what is kept then is whole, and the volume is not blamed."""
+    syncing, go = threading.Event(), threading.Event()
+    sync = Spool.sync
+
+    def slow(spool):
+        syncing.set()
+        go.wait(10)
+        sync(spool)
+
+    monkeypatch.setattr(Spool, "sync", slow)
+    task = asyncio.create_task(keep(archive, ct()))
+    await asyncio.to_thread(syncing.wait, 10)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    go.set()
+    await archive.with_files(lambda: None)
+    assert isinstance(await keep(archive, ct(number=2)), Kept)
+    assert not archive.suspect
+    held = await archive.held(STUDY)
+    assert [await archive.read(it, it.data_set_offset, it.size_bytes - it.data_set_offset) for it in held] == [
+        data_set_bytes(ct()), data_set_bytes(ct(number=2)),
+    ]  # fmt: skip
+
+
 async def test_a_forgotten_study_leaves_nothing(archive):
     await keep(archive, ct(1, 1))
     await keep(archive, ct(1, 2))
+    assert isinstance(await keep(archive, ct(1, 2, PixelData=bytes(512))), SetAside)
     assert await archive.forget(STUDY) == 2
     assert await archive.held(STUDY) == []
+    assert [path.name for path in (archive.root / "files").glob("*/*")] == []
     assert list(archive.root.rglob("*.dcm")) == []
     with pytest.raises(NotFound):
         await archive.study(STUDY)

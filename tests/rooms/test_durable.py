@@ -7,8 +7,9 @@ from concurrent.futures import CancelledError
 import pytest
 
 from drimbox import durable
-from drimbox.durable import AppendLog, GroupCommit, Volume, lock_folder, write_file
+from drimbox.durable import AppendLog, Volume, lock_folder, write_file
 from drimbox.errors import NoSpace, TooLarge, Unavailable
+from drimbox.group_commit import GroupCommit
 
 
 @pytest.fixture(params=["nameless", "named"])
@@ -74,14 +75,51 @@ def test_the_digest_is_of_the_data_set_alone(volume):
     spool.discard()
 
 
-def test_a_name_that_is_taken_is_left_as_it_is(volume):
-    for content in (b"first", b"second"):
+def test_a_name_that_is_taken_is_given_to_the_new_bytes_in_one_step(volume):
+    for content in (b"damaged", b"sound"):
         spool = volume.spool(b"", 100)
         spool.write(content)
         spool.sync()
         volume.place(spool, "files/x.dcm")
         spool.discard()
-    assert (volume.root / "files/x.dcm").read_bytes() == b"first"
+    assert (volume.root / "files/x.dcm").read_bytes() == b"sound"
+    volume.name_again("files/x.dcm", "aside/y.dcm")
+    volume.name_again("files/x.dcm", "aside/y.dcm")
+    assert (volume.root / "aside/y.dcm").read_bytes() == b"sound"
+    assert list((volume.root / "spool").iterdir()) == []
+
+
+def test_what_a_crash_left_of_spools_is_swept_by_whoever_has_the_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(Volume, "_takes_nameless", lambda self: False)
+    live = Volume(tmp_path / "archive", reserve_bytes=0)
+    spool = live.spool(b"", 100)
+    beside = Volume(tmp_path / "archive", reserve_bytes=0)  # a command beside a running node
+    assert spool.path.exists()
+    beside.sweep()
+    assert not spool.path.exists()
+    spool.discard()
+
+
+def test_an_empty_folder_goes_and_comes_back(volume):
+    for _ in range(2):
+        spool = volume.spool(b"", 100)
+        volume.place(spool, "files/ab/x.dcm")
+        spool.discard()
+        volume.remove_folder("files/ab")
+        assert (volume.root / "files/ab/x.dcm").exists()
+        volume.remove("files/ab/x.dcm")
+        volume.remove_folder("files/ab")
+        assert not (volume.root / "files/ab").exists()
+
+
+def test_too_many_open_files_is_no_fault_of_the_medium(tmp_path, disk):
+    volume = Volume(tmp_path / "a", reserve_bytes=0)
+    disk.failing["open"] = errno.EMFILE
+    with pytest.raises(Unavailable, match="too much at once"):
+        volume.spool(b"", 10)
+    disk.failing.clear()
+    volume.spool(b"", 10).discard()
+    volume.close()
 
 
 def test_the_limit_is_kept_to_the_byte(volume):
