@@ -1,4 +1,4 @@
-"""Small invented instances for tests, written with pydicom, which is not the reader under test."""
+"""Small invented instances for tests, written with pydicom, which is not the reader under test; and a report."""
 
 from typing import Any
 
@@ -7,6 +7,8 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+
+from drimbox.model import Code, Exam, Identifier, Patient, Professional, Report, Structure
 
 STUDY = "1.2.826.0.1.3680043.8.498.1"
 
@@ -55,3 +57,24 @@ def data_set_bytes(made: pydicom.Dataset) -> bytes:
     buffer.is_little_endian, buffer.is_implicit_VR = True, False
     write_dataset(buffer, made)
     return buffer.getvalue()
+
+
+def report(message_id: str = "RIS|1", studies: tuple[str, ...] = (STUDY,), to_dmp: bool = True) -> Report:
+    """A report of these studies, as `hl7.report` would give it."""
+    doctor = Professional(Identifier("801234567897", "1.2.250.1.71.4.2.1"), "MEDECIN", "ANNE", Code("10", "x"))
+    structure = Structure(Identifier("101235555", "1.2.250.1.71.4.2.2"), "Centre", Code("SA07", "y"))
+    return Report(
+        message_id=message_id,
+        message=b"MSH|\xff raw",
+        cda=b"<ClinicalDocument/>",
+        document_id=Identifier("1.2.3"),
+        status="F",
+        patient=Patient(Identifier("279035121518989", "1.2.250.1.213.1.4.10"), None, "PAT-TROIS", "DOMINIQUE"),
+        author=doctor,
+        author_structure=structure,
+        legal_authenticator=doctor,
+        legal_structure=structure,
+        exams=tuple(Exam(study, Identifier("ACC1", "1.2"), acts=(Code("ZBQK002", "ccam"),)) for study in studies),
+        confidentiality=("MASQUE_PS",),
+        to_dmp=to_dmp,
+    )

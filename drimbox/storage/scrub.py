@@ -1,6 +1,7 @@
 """Read every kept byte again, from the medium, and compare it with what was received (promises P3, P4)."""
 
 import os
+import struct
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from drimbox.storage.database import ReadOnly, Row
 from drimbox.storage.upkeep import digest_of, opened
 
 _ROWS: Final = 500
+_HEAD_BYTES: Final = 144
 _DAMAGED: Final = "SQLite finds it damaged: run drimbox rebuild-index"
 _INSTANCES: Final = (
     "SELECT id, file, sop_uid, digest, transfer_syntax, data_set_offset FROM instance WHERE id > ? ORDER BY id LIMIT ?"
@@ -59,11 +61,13 @@ def scrub(root: Path, rate_bytes_s: int, read: Callable[[int], None]) -> Iterato
         index.close()
 
 
-def count(root: Path) -> int:
-    """How many files `scrub` will read."""
+def count_files(root: Path) -> int:
+    """How many files `scrub` will read; 0 when the index cannot say."""
     index = ReadOnly(root / "index.db")
     try:
         return sum(index.rows(f"SELECT count(*) FROM {table}")[0][0] for table in ("instance", "set_aside"))  # noqa: S608
+    except Corrupt:
+        return 0
     finally:
         index.close()
 
@@ -77,11 +81,11 @@ def _look(root: Path, row: Row, pace: "_Pace") -> tuple[Finding | None, int]:
             # What the page cache remembers is no proof of what the medium still holds.
             os.posix_fadvise(source.file, 0, 0, os.POSIX_FADV_DONTNEED)
             preface = read_preface(source)
-            if (preface.sop_uid, preface.transfer_syntax) != (sop_uid, transfer_syntax) or (
-                data_set_offset not in (None, preface.data_set_offset)
-            ):
+            offset = preface.data_set_offset
+            told = (preface.sop_uid, preface.transfer_syntax, offset, source.read_at(0, _HEAD_BYTES))
+            if told != (sop_uid, transfer_syntax, data_set_offset or offset, _head(offset)):
                 raise Corrupt("file", "its preface is not the one it was kept with")
-            if digest_of(source, preface.data_set_offset, pace) != digest:
+            if digest_of(source, offset, pace) != digest:
                 raise Corrupt("file", "its data set is not the one that was received")
             os.posix_fadvise(source.file, 0, 0, os.POSIX_FADV_DONTNEED)
     except FileNotFoundError:
@@ -91,6 +95,11 @@ def _look(root: Path, row: Row, pace: "_Pace") -> tuple[Finding | None, int]:
     except DrimboxError as error:
         return Finding("damaged", file, sop_uid, str(error)), size
     return None, size
+
+
+def _head(data_set_offset: int) -> bytes:
+    """How every kept file begins: 128 zeros, the prefix, the group length (PS3.10 §7.1)."""
+    return bytes(128) + b"DICM" + struct.pack("<HH2sHI", 0x0002, 0, b"UL", 4, data_set_offset - _HEAD_BYTES)
 
 
 class _Pace:

@@ -1,11 +1,11 @@
 """The outbox: one job a study at a time, in order; frozen bytes stay; nothing is lost by a kill."""
 
 import pytest
-from making import STUDY
+from making import STUDY, report
 
 from drimbox import clock
 from drimbox.errors import NotFound
-from drimbox.model import Code, Exam, Identifier, Patient, Professional, Report, Structure, Submission
+from drimbox.model import Submission
 from drimbox.storage import outbox as outbox_module
 from drimbox.storage.database import Database
 from drimbox.storage.outbox import Outbox
@@ -40,26 +40,6 @@ def database(tmp_path):
 @pytest.fixture
 def outbox(database, time):
     return Outbox(database, settle_s=5)
-
-
-def report(message_id="RIS|1", studies=(STUDY,), to_dmp=True):
-    doctor = Professional(Identifier("801234567897", "1.2.250.1.71.4.2.1"), "MEDECIN", "ANNE", Code("10", "x"))
-    structure = Structure(Identifier("101235555", "1.2.250.1.71.4.2.2"), "Centre", Code("SA07", "y"))
-    return Report(
-        message_id=message_id,
-        message=b"MSH|\xff raw",
-        cda=b"<ClinicalDocument/>",
-        document_id=Identifier("1.2.3"),
-        status="F",
-        patient=Patient(Identifier("279035121518989", "1.2.250.1.213.1.4.10"), None, "PAT-TROIS", "DOMINIQUE"),
-        author=doctor,
-        author_structure=structure,
-        legal_authenticator=doctor,
-        legal_structure=structure,
-        exams=tuple(Exam(study, Identifier("ACC1", "1.2"), acts=(Code("ZBQK002", "ccam"),)) for study in studies),
-        confidentiality=("MASQUE_PS",),
-        to_dmp=to_dmp,
-    )
 
 
 def submission(unique_id="2.25.1"):
