@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import logging
 import os
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
 from drimbox import clock
@@ -29,6 +30,7 @@ from drimbox.portal.site import site
 from drimbox.problems import refuse
 from drimbox.settings import Settings
 from drimbox.storage.archive import Archive
+from drimbox.storage.upkeep import settle_orphans
 from drimbox.storage.visits import Visits
 
 log = logging.getLogger(__name__)
@@ -65,6 +67,7 @@ class Node:
         await self.http.open()
         dicom = await self.dicom.start()
         hl7 = await self.hl7.start()
+        self.work.append(asyncio.create_task(_settle(self.own, self.visiting), name="orphans"))
         self.ready = True
         http = self.http.address
         return {"dicom": _shown(dicom), "http": f"http://{_shown(http)}/", "hl7": _shown(hl7)}
@@ -95,6 +98,8 @@ def build(settings: Settings) -> Node:
     admit = Admit(settings, trail)
     own = Archive(folder / "own", settings.publish.settle_s)
     visiting = Archive(folder / "visiting")
+    for archive in (own, visiting):
+        archive.volume.sweep()
     egress = Egress(_allowed(settings))
     pixels = Pixels()
     dmp = DmpClient(settings.dmp, egress, clock)
@@ -116,7 +121,7 @@ def build(settings: Settings) -> Node:
         pixels=pixels,
         publish=publish,
         consult=consult,
-        dicom=DicomDoor(settings.dicom, ingest),
+        dicom=DicomDoor(settings.dicom, ingest, settings.node.workers, settings.model_dump_json()),
         hl7=Hl7Door(settings.hl7, publish),
         http=http,
         lock=lock,
@@ -125,8 +130,21 @@ def build(settings: Settings) -> Node:
     root.consult = consult
     root.loan = Retrieve(visiting, admit, pixels)
     root.public = public
-    root.api = create_api(publish, consult, settings.dmp.ins_authority, lambda: node.ready and not own.volume.suspect)
+    root.api = create_api(publish, consult, settings.dmp.ins_authority, lambda: node.ready and not own.suspect)
     return node
+
+
+@contextlib.contextmanager
+def open_ingest(settings: Settings) -> Iterator[Ingest]:
+    """The way into the own archive for a command, while no node runs. Raises Unavailable when one does."""
+    folder = settings.node.data_dir.resolve()
+    with contextlib.ExitStack() as open_things:
+        open_things.callback(os.close, lock_folder(folder))
+        trail = Trail(folder / "trail" / "trail.jsonl")
+        open_things.callback(trail.close)
+        own = Archive(folder / "own", settings.publish.settle_s)
+        open_things.callback(own.close)
+        yield Ingest(own, Admit(settings, trail), settings.dicom.max_object_bytes)
 
 
 def build_archive(settings: Settings) -> Archive:
@@ -138,6 +156,19 @@ def _allowed(settings: Settings) -> list[str]:
     """Every URL the configuration lets the node call; nothing else is ever called."""
     urls = [settings.dmp.repository_url, settings.dmp.registry_url, settings.psc.issuer_url]
     return [url for url in (*urls, *(peer.url for peer in settings.peers.known)) if url]
+
+
+async def _settle(own: Archive, visiting: Archive) -> None:
+    """What a crash left without rows: ours is adopted, what was on loan is removed."""
+    for archive in (own, visiting):
+        try:
+            settled = await settle_orphans(archive, adopt=archive is own)
+        except DrimboxError as error:
+            log.error("orphans_not_settled", extra={"archive": archive.root.name, "reason": str(error)})
+            continue
+        extra = {**asdict(settled), "archive": archive.root.name}
+        level = logging.WARNING if settled.damaged or settled.set_aside else logging.INFO
+        log.log(level, "orphans_settled", extra=extra)
 
 
 async def _expire(consult: Consult) -> None:

@@ -13,10 +13,11 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from drimbox import __version__
+from drimbox import __version__, cli_upkeep
 from drimbox.app import build, build_archive
 from drimbox.audit.trail import verify_trail
 from drimbox.checks import run_checks
+from drimbox.cli_upkeep import Config
 from drimbox.durable import write_file
 from drimbox.errors import DrimboxError, Malformed
 from drimbox.log import set_up_log
@@ -31,16 +32,13 @@ app = typer.Typer(
 )
 outbox_app = typer.Typer(help="What is owed to the DMP.", invoke_without_command=True)
 app.add_typer(outbox_app, name="outbox")
-
-Config = Annotated[Path | None, typer.Option("--config", help="TOML file of settings; see docs/settings.md.")]
+app.add_typer(cli_upkeep.app)
 
 
 def main() -> None:
     """Run a command; say in one line what went wrong and what to do."""
     try:
-        app(standalone_mode=False)
-    except typer.Exit as done:
-        sys.exit(done.exit_code)
+        sys.exit(app(standalone_mode=False))  # what a command raised with typer.Exit comes back as a value
     except typer.Abort:
         sys.exit(1)
     except Malformed as error:
@@ -64,10 +62,16 @@ def _run(coroutine: Coroutine[Any, Any, int]) -> None:
 
 
 @app.command()
-def serve(config: Config = None) -> None:
+def serve(
+    config: Config = None,
+    workers: Annotated[int | None, typer.Option("--workers", min=1, max=64, help="Processes that receive.")] = None,
+) -> None:
     """The node: DIMSE, DICOMweb, MLLP, portal, jobs. SIGTERM finishes what was accepted, then exits 0."""
     set_up_log()
-    _run(_serve(read_settings(config)))
+    settings = read_settings(config)
+    if workers is not None:
+        settings = settings.model_copy(update={"node": settings.node.model_copy(update={"workers": workers})})
+    _run(_serve(settings))
 
 
 async def _serve(settings: Settings) -> int:

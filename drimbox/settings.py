@@ -21,9 +21,10 @@ class _Section(BaseModel):
 
 
 class Node(_Section):
-    """`data_dir`: everything the node keeps."""
+    """`data_dir`: everything the node keeps. `workers`: processes that receive; the first one does all the rest too."""
 
     data_dir: Path = Path("drimbox-data")
+    workers: int = Field(1, ge=1, le=64)
 
 
 class Caller(_Section):

@@ -16,6 +16,7 @@ import uvloop
 from drimbox.dicom_scp.association import Association
 from drimbox.dicom_scp.counts import Counts
 from drimbox.dicom_scp.link import BUFFER_BYTES, Link, Shared
+from drimbox.dicom_scp.processes import ReceivingProcess
 from drimbox.errors import Unavailable
 from drimbox.flows.ingest import Ingest
 from drimbox.settings import Dicom
@@ -31,6 +32,8 @@ _LAST_WRITES_S: Final = 10.0  # for what was accepted to reach the disk, after t
 
 class Receiver:
     """A thread, its loop, and the connections it was given."""
+
+    is_gone: Final = False  # a thread does not die without the node
 
     def __init__(self, name: str, settings: Dicom, ingest: Ingest, counts: Counts) -> None:
         self._shared = Shared(settings, ingest, counts, memoryview(bytearray(BUFFER_BYTES)))
@@ -91,12 +94,13 @@ class Receiver:
 
 
 class DicomDoor:
-    """Accept on `settings.host` and `settings.port`, receive on `settings.receivers` threads.
+    """Accept on `settings.host` and `settings.port`, receive on `settings.receivers` threads and in other processes.
 
-    counts: for the metrics.
+    counts: for the metrics. workers: how many processes receive, this one included. whole: the node's settings as
+    JSON, for the others.
     """
 
-    def __init__(self, settings: Dicom, ingest: Ingest) -> None:
+    def __init__(self, settings: Dicom, ingest: Ingest, workers: int = 1, whole: str = "") -> None:
         self.counts = Counts()
         self._settings = settings
         self._listener: socket.socket | None = None
@@ -104,7 +108,10 @@ class DicomDoor:
             Receiver(f"dicom-receiver-{number}", settings, ingest, self.counts)
             for number in range(1, settings.receivers + 1)
         ]
-        self._turns = itertools.cycle(self._receivers)
+        self._processes = [ReceivingProcess(number, whole, self.counts) for number in range(1, workers)]
+        # Each process has one turn in a round for each of its threads; a worker has one.
+        self._all: list[Receiver | ReceivingProcess] = [*self._receivers, *self._processes]
+        self._turns = itertools.cycle(self._all)
 
     async def start(self) -> tuple[str, int]:
         """Open the door; the address it is at, with the real port. Raises Unavailable when the port is taken."""
@@ -119,6 +126,7 @@ class DicomDoor:
         self._listener = listener
         for receiver in self._receivers:
             receiver.start()
+        await asyncio.gather(*(process.start() for process in self._processes))
         self._listen(listener)
         host, port = listener.getsockname()[:2]
         return str(host), int(port)
@@ -130,7 +138,7 @@ class DicomDoor:
             return
         asyncio.get_running_loop().remove_reader(listener)
         listener.close()
-        await asyncio.gather(*(receiver.stop(grace_s) for receiver in self._receivers))
+        await asyncio.gather(*(each.stop(grace_s) for each in self._all))
 
     def _listen(self, listener: socket.socket) -> None:
         if listener is self._listener:  # else stopped meanwhile
@@ -156,4 +164,4 @@ class DicomDoor:
             return
         connection.setblocking(False)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        next(self._turns).take(connection, address)
+        next(each for each in self._turns if not each.is_gone).take(connection, address)

@@ -59,7 +59,7 @@ def _read(path: Path) -> Sent | None:
         return None
     if preface.sop_class_uid in ("", _MEDIA_STORAGE_DIRECTORY):
         return None
-    dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_WANTED))
+    dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_WANTED), force=True)
     return Sent(
         path=path,
         sop_class_uid=preface.sop_class_uid,

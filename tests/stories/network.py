@@ -40,7 +40,7 @@ async def eventually(condition: Any, timeout_s: float = 60) -> Any:
 class Site:
     """A node and the place of its DMP, which may or may not run."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, node: dict[str, Any]) -> None:
         self.folder = folder
         self.certificates = make_certificates(folder / "certificates")
         self.dmp_port = free_port()
@@ -53,7 +53,8 @@ class Site:
             "sign_certificate": str(self.certificates.sign_certificate),
             "sign_key": str(self.certificates.sign_key),
         }
-        settings = {
+        settings: dict[str, Any] = {
+            "node": {"data_dir": str(folder / "node"), **node},
             "dmp": {
                 "repository_url": f"{base}/repository",
                 "registry_url": f"{base}/registry",
@@ -81,9 +82,9 @@ class Site:
 
 
 @contextlib.asynccontextmanager
-async def running(folder: Path) -> AsyncIterator[Site]:
-    """A site whose node is up."""
-    site = Site(folder)
+async def running(folder: Path, node: dict[str, Any] | None = None) -> AsyncIterator[Site]:
+    """A site whose node is up. node: settings of its section `node`."""
+    site = Site(folder, node or {})
     await site.node.start()
     try:
         yield site
