@@ -200,10 +200,10 @@ def outbox_park(job_id: int, config: Config = None) -> None:
 
 @app.command("verify-trail")
 def verify(config: Config = None) -> None:
-    """Check the audit chain from its first line to its last."""
-    settings = read_settings(config)
-    count = verify_trail(settings.node.data_dir / "trail" / "trail.jsonl")
-    print(f"{count} traces, chain intact")
+    """Check the audit chains, each from its first line to its last."""
+    files = sorted((read_settings(config).node.data_dir / "trail").glob("*.jsonl"))
+    count = sum(verify_trail(file) for file in files)
+    print(f"{count} traces in {len(files)} files, chain intact")
 
 
 @app.command()
