@@ -76,6 +76,8 @@ class Volume:
         self._spools = root.absolute() / "spool"
         with self._guard("open the archive's folder"):
             make_folder(self._spools)
+            for folder in (root, root.parent):  # names a crash may have left without their sync
+                _sync_path(folder)
             self._nameless = self._takes_nameless()
 
     def sweep(self) -> None:

@@ -5,6 +5,7 @@ Through apsw, which carries its own current SQLite: the host's may hold the WAL-
 """
 
 import asyncio
+import contextlib
 import errno
 import threading
 import time
@@ -85,7 +86,8 @@ class Database:
             _migrate(self._writer, path, may_be_new=may_be_new)
         except BaseException as error:
             for connection in self._open:
-                connection.close()
+                with contextlib.suppress(apsw.Error):
+                    connection.close()
             if isinstance(error, apsw.CorruptError | apsw.NotADBError):
                 raise Corrupt("index", f"{path} is no sound SQLite database: {_REBUILD}") from error
             if isinstance(error, apsw.Error):
@@ -196,6 +198,8 @@ class Database:
         """Finish what was submitted, then close every connection."""
         self._group.close()
         self._readers.shutdown()
+        if self.suspect:  # a sync that succeeds after one that failed proves nothing: the log is folded in at a start
+            self._writer.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         for connection in self._open:
             connection.close()
 
@@ -212,12 +216,15 @@ class ReadOnly:
         try:
             try:
                 self._connection = apsw.Connection(f"{name}?mode=ro", flags=flags)
-                self.rows("PRAGMA schema_version")
+                version = self.rows("PRAGMA user_version")
             except Unavailable:  # the write-ahead log wants a file beside it, and cannot have one
                 self._connection = apsw.Connection(f"{name}?immutable=1", flags=flags)
-                self.rows("PRAGMA schema_version")
+                version = self.rows("PRAGMA user_version")
         except apsw.Error as error:
             raise _public(error) from error
+        if version == [(0,)]:
+            self.close()
+            raise Corrupt("index", f"{path} has no tables: {_REBUILD}")
 
     def rows(self, sql: str, values: Values = ()) -> list[Row]:
         """Run one SELECT."""

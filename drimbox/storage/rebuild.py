@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from drimbox import clock
 from drimbox.durable import Volume, rename_file
-from drimbox.errors import Corrupt, DrimboxError, NotFound
+from drimbox.errors import DrimboxError, NotFound
 from drimbox.storage.archive import Archive, Found, SetAside
 from drimbox.storage.database import ReadOnly, Transaction
 from drimbox.storage.upkeep import examine, files, folders
@@ -171,13 +171,9 @@ class _Old:
         self._index: ReadOnly | None = None
         try:
             self._index = ReadOnly(path)
-            if self._index.rows("PRAGMA user_version") == [(0,)]:
-                raise Corrupt("index", "it has no tables")
         except NotFound:
             self.lost.append("there was no index: reports, what the DMP is owed, and what it holds")
         except DrimboxError:
-            self.close()
-            self._index = None
             self.lost.append("the old index cannot be read: reports, what the DMP is owed, and what it holds")
 
     def digest(self, sop_uid: str) -> bytes | None:

@@ -39,7 +39,7 @@ def scrub(root: Path, rate_bytes_s: int, read: Callable[[int], None]) -> Iterato
     """Each finding, as it is made. Beside a running node too; nothing is changed.
 
     rate_bytes_s: read no faster than this; 0 means as fast as the medium gives. read: told the size of each file that
-    was read. Memory: a few hundred rows. Raises NotFound when there is no index.
+    was read. Memory: a few hundred rows. Raises NotFound or Corrupt when there is no index at all.
     """
     index = ReadOnly(root / "index.db")
     pace = _Pace(rate_bytes_s)
