@@ -18,6 +18,8 @@ _V3 = "{urn:hl7-org:v3}"
 _ACCESSION = "{urn:dicom-org:ps3-20}accessionNumber"
 _MAX_MARKS = 400_000  # tags and attributes: the largest report seen has 12,000; each costs some 100 bytes of tree
 _MAX_EXAMS = 100
+# The PDF and the pictures of a report: base64, with its line ends written as references or not. No header has as much.
+_CONTENT = re.compile(rb"(?<![A-Za-z0-9+/=\s&#;])[A-Za-z0-9+/=\s&#;]{65536,}")
 
 PROFESSIONAL = "1.2.250.1.71.4.2.1"  # authority of RPPS and ADELI numbers
 STRUCTURE = "1.2.250.1.71.4.2.2"  # authority of FINESS and SIRET numbers
@@ -48,7 +50,7 @@ class ClinicalDocument:
 
 
 def read_cda(data: bytes) -> ClinicalDocument:
-    """Read the header of a CDA. Raises Malformed, TooLarge.
+    """Read the header of a CDA, whatever the size of the PDF and pictures in it. Raises Malformed, TooLarge.
 
     A document type declaration is refused whatever it holds: CDA has none, entities and external files begin there.
     """
@@ -83,6 +85,9 @@ def _parse(data: bytes) -> etree._Element:
         raise Malformed("CDA", "it has a DOCTYPE: refused")
     if data.count(b"<") + data.count(b"=") > _MAX_MARKS:
         raise TooLarge("CDA", f"more than {_MAX_MARKS} tags and attributes")
+    # libxml2 refuses a text over 10 million characters, and its other guards are not worth losing to lift that one.
+    # No such run holds a character that ends markup, and a blank holds apart what stood on its two sides.
+    data = _CONTENT.sub(b" ", data)
     parser = etree.XMLParser(
         resolve_entities=False, no_network=True, huge_tree=False, load_dtd=False, remove_comments=True, remove_pis=True
     )

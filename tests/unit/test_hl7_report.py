@@ -268,6 +268,38 @@ def test_utf7_does_not_smuggle_a_doctype():
         read_cda(hidden)
 
 
+WITH_PDF = base64.b64encode(bytes(20_000_000))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        WITH_PDF,
+        b"<![CDATA[" + WITH_PDF + b"]]>",
+        re.sub(rb"(.{76})", rb"\1&#13;\n", WITH_PDF),
+        b"text, <table><tr><td>" + WITH_PDF + b"</td></tr></table>, text",
+    ],
+    ids=["one line", "CDATA", "lines", "markup"],
+)
+def test_a_report_with_a_pdf_of_20_mb_is_read_and_its_bytes_are_kept(content):
+    cda = CDA.replace(b"JVBERi0=", content)
+    report = read(message(cda))
+    assert report.cda == cda
+    small = read(message())
+    assert (report.patient, report.exams, report.document_id) == (small.patient, small.exams, small.document_id)
+
+
+def test_a_pdf_hides_neither_entities_nor_broken_markup():
+    for cda in (CDA.replace(b"<ClinicalDocument ", ENTITIES + b"<ClinicalDocument "), CDA[:-40]):
+        with pytest.raises(Malformed):
+            read(message(cda.replace(b"JVBERi0=", WITH_PDF)))
+
+
+def test_a_text_of_20_mb_that_is_no_base64_is_still_refused():
+    with pytest.raises(Malformed, match="10 million"):
+        read_cda(CDA.replace(b"JVBERi0=", b"a, " * 7_000_000))
+
+
 def test_a_tree_that_would_not_fit_in_memory_is_refused_before_it_is_built():
     with pytest.raises(TooLarge):
         read_cda(CDA.replace(b"</title>", b"</title>" + b"<a/>" * 400_000))
