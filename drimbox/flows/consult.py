@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -51,6 +51,7 @@ class Landing:
     """How far the images of one visit have come. Lost with the process: a restarted node fetches again."""
 
     series: dict[str, asyncio.Event]
+    expected: int
     task: asyncio.Task[None] | None = None
     landed: int = 0
     missing: set[str] = field(default_factory=set)
@@ -90,6 +91,8 @@ class Consult:
         manifest = await asyncio.to_thread(read_manifest, data)
         if manifest.patient.ins is None or manifest.patient.ins.value != context.ins.value:
             raise Conflict("manifest", "it is of another patient than the one in context: nothing was fetched")
+        if not manifest.series:
+            raise Malformed("manifest", "it references no image")
         for series in manifest.series:
             locate(self.settings.peers.known, series.retrieve_url)
         visit = Visit(secrets.token_urlsafe(24), manifest.study_uid, data)
@@ -108,9 +111,7 @@ class Consult:
         Raises NotFound, or Unavailable while images are still on their way after `wait_s`.
         """
         visit = await self.visits.find(visit_id)
-        landing = self.landings.get(visit_id)
-        if landing is None:  # the node was restarted since
-            landing = self._land(visit_id, read_manifest(visit.manifest), Reader("visit", "http", ""))
+        landing = await self._landing(visit)
         if series_uid in landing.series:
             awaited = [landing.series[series_uid].wait()]
         else:
@@ -128,22 +129,29 @@ class Consult:
         """How far a visit has come: instances expected, landed, missing."""
         visit = await self.visits.find(visit_id)
         await self.admit(credentials, "consult", visit.study_uid, "visit looked at")
-        landing = self.landings.get(visit_id)
-        expected = sum(len(series.instances) for series in read_manifest(visit.manifest).series)
+        landing = await self._landing(visit)
         return {
             "visit_id": visit_id,
             "study_uid": visit.study_uid,
-            "expected": expected,
-            "landed": landing.landed if landing else 0,
-            "missing": len(landing.missing) if landing else 0,
-            "complete": landing is not None and all(event.is_set() for event in landing.series.values()),
+            "expected": landing.expected,
+            "landed": landing.landed,
+            "missing": len(landing.missing),
+            "complete": all(event.is_set() for event in landing.series.values()),
         }
 
-    def _land(self, visit_id: str, manifest: Manifest, reader: Reader) -> Landing:
-        landing = Landing({series.series_uid: asyncio.Event() for series in manifest.series})
+    async def _landing(self, visit: Visit) -> Landing:
+        """How far the visit's images have come; they are fetched again when the node was restarted since."""
+        if visit.visit_id not in self.landings:
+            manifest = await asyncio.to_thread(read_manifest, visit.manifest)
+            if visit.visit_id not in self.landings:  # no other request was quicker
+                self._land(visit.visit_id, manifest, Reader("visit", "http", ""))
+        return self.landings[visit.visit_id]
+
+    def _land(self, visit_id: str, manifest: Manifest, reader: Reader) -> None:
+        expected = sum(len(series.instances) for series in manifest.series)
+        landing = Landing({series.series_uid: asyncio.Event() for series in manifest.series}, expected)
         self.landings[visit_id] = landing
         landing.task = asyncio.create_task(self._fetch(manifest, landing, reader), name="landing")
-        return landing
 
     async def _fetch(self, manifest: Manifest, landing: Landing, reader: Reader) -> None:
         gate = asyncio.Semaphore(_PARALLEL_SERIES)
@@ -154,6 +162,8 @@ class Consult:
                     await self._fetch_series(manifest, series, landing, reader)
                 except DrimboxError as error:
                     log.warning("series_not_fetched", extra={"reason": str(error), "detail": error.detail})
+                except Exception:  # a bug must not leave the other series, and who waits for them, behind
+                    log.exception("series_failed", extra={"incident": secrets.token_hex(8)})
                 finally:
                     landing.series[series.series_uid].set()
 
@@ -190,17 +200,13 @@ class Consult:
     async def expire(self) -> None:
         """End what has expired and remove its images: nothing of a loan stays."""
         ended, unvisited = await self.visits.end(clock.now().timestamp())
-        for visit_id in ended:
-            self.landings.pop(visit_id, None)
+        await _end(landing for visit_id in ended if (landing := self.landings.pop(visit_id, None)))
         for study_uid in unvisited:
             await self.ingest.archive.forget(study_uid)
 
     async def stop(self) -> None:
         """Stop fetching."""
-        tasks = [landing.task for landing in self.landings.values() if landing.task]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await _end(self.landings.values())
 
     def _speaker(self) -> Speaker:
         """Who the DMP is told is asking. Raises Unidentified, or Unavailable while no structure is configured."""
@@ -214,6 +220,14 @@ class Consult:
         profession = Code(person.profession, codes.PROFESSIONS)
         professional = Professional(Identifier(person.id, codes.PROFESSIONALS), person.family, person.given, profession)
         return Speaker(professional, structure)
+
+
+async def _end(landings: Iterable[Landing]) -> None:
+    """Stop their fetching, and return once it has: nothing lands any more."""
+    tasks = [landing.task for landing in landings if landing.task]
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _belongs(study_uid: str, series_uid: str, wanted: set[str]) -> Callable[[Summary], None]:

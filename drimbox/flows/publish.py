@@ -63,12 +63,18 @@ class Publish:
 
     async def work(self) -> None:
         """Run what is due, for ever; the node cancels it when it stops. A failing job never ends the loop."""
-        await self.archive.outbox.release_leases()
+        released = busy = False
         while True:
             try:
+                if not released:
+                    await self.archive.outbox.release_leases()
+                    released = True
                 busy = await self.run_due()
             except DrimboxError as error:  # the outbox itself does not answer: nothing was lost, ask again
                 log.warning("outbox_unavailable", extra={"reason": str(error)})
+                busy = False
+            except Exception:
+                log.exception("outbox_failed", extra={"incident": secrets.token_hex(8)})
                 busy = False
             if not busy:
                 await asyncio.sleep(self.settings.publish.poll_s)

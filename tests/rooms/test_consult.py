@@ -136,6 +136,12 @@ async def test_an_address_a_manifest_invents_is_never_called(consulting):
     assert peers.calls == 0
 
 
+async def test_a_manifest_of_no_image_opens_nothing(consulting):
+    consult = consulting(Dmp(dataclasses.replace(manifest(), series=())), Peers())
+    with pytest.raises(Malformed, match="no image"):
+        await opened(consult)
+
+
 async def test_an_instance_the_manifest_does_not_name_is_not_kept(consulting):
     consult = consulting(Dmp(manifest()), Peers(ct(1, 1), ct(1, 9), ct(2, 1), ct(1, 2, study="1.2.3")))
     visit = await opened(consult)
@@ -173,3 +179,48 @@ async def test_images_still_on_their_way_are_asked_for_again(consulting):
     with pytest.raises(Unavailable, match="on their way"):
         await consult.visit(visit["visit_id"], "", listing=True, wait_s=0.05)
     await consult.stop()
+
+
+async def test_a_bug_in_one_series_is_logged_and_nobody_waits_for_it(consulting, caplog):
+    class Broken(Peers):
+        async def fetch_series(self, *args):
+            raise ValueError("a bug")
+            yield
+
+    consult = consulting(Dmp(manifest()), Broken())
+    visit = await opened(consult)
+    await consult.visit(visit["visit_id"], "", listing=False, wait_s=5)
+    await consult.landings[visit["visit_id"]].task
+    assert (await consult.progress(LOOPBACK, visit["visit_id"]))["missing"] == 2
+    [record] = [record for record in caplog.records if record.message == "series_failed"]
+    assert record.exc_info and len(record.incident) == 16
+
+
+async def test_a_visit_goes_on_after_a_restart_whoever_asks_first(consulting):
+    first = consulting(Dmp(manifest()), Peers())
+    visit = await opened(first)
+    await first.stop()
+    again = consulting(Dmp(manifest()), Peers(ct(1, 1), ct(1, 2)))
+    assert (await again.progress(LOOPBACK, visit["visit_id"]))["expected"] == 2
+    await again.landings[visit["visit_id"]].task
+    progress = await again.progress(LOOPBACK, visit["visit_id"])
+    assert (progress["landed"], progress["complete"]) == (2, True)
+
+
+async def test_images_still_coming_when_a_visit_ends_do_not_stay(consulting, monkeypatch):
+    monkeypatch.setattr(consult_module, "VISIT_S", 0.0)
+    going_on = consult_module.asyncio.Event()
+
+    class Slow(Peers):
+        async def fetch_series(self, *args):
+            await going_on.wait()
+            async for incoming in super().fetch_series(*args):
+                yield incoming
+
+    consult = consulting(Dmp(manifest()), Slow(ct(1, 1), ct(1, 2)))
+    visit = await opened(consult)
+    landing = consult.landings[visit["visit_id"]]
+    await consult.expire()
+    going_on.set()
+    await consult_module.asyncio.wait([landing.task], timeout=5)
+    assert await consult.ingest.archive.held(STUDY) == []
