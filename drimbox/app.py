@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import secrets
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
@@ -36,14 +37,13 @@ from drimbox.storage.visits import Visits
 log = logging.getLogger(__name__)
 
 _EXPIRY_S: Final = 60.0
+_GRACE_S: Final = 10.0
 
 
 @dataclass
 class Node:
     """One DRIMbox: its doors, its archives, its work. `start` opens, `stop` finishes what was accepted."""
 
-    settings: Settings
-    trail: Trail
     own: Archive
     visiting: Archive
     egress: Egress
@@ -53,7 +53,7 @@ class Node:
     dicom: DicomDoor
     hl7: Hl7Door
     http: Listener
-    lock: int
+    held: contextlib.ExitStack  # the folder, the trail, the archives: closed last
     ready: bool = False
     work: list[asyncio.Task[None]] = field(default_factory=list)
 
@@ -73,33 +73,43 @@ class Node:
         return {"dicom": _shown(dicom), "http": f"http://{_shown(http)}/", "hl7": _shown(hl7)}
 
     async def stop(self) -> None:
-        """Close the doors, let accepted work finish, close the archives."""
+        """Close the doors, let accepted work finish, close the archives. Whatever was not started is passed over.
+
+        A step that fails does not keep those after it from being done; its error is raised at the end.
+        """
         self.ready = False
-        await self.hl7.stop()
-        await self.dicom.stop(10)
-        await self.http.close()
-        await self.consult.stop()
+        async with contextlib.AsyncExitStack() as last_first:
+            last_first.callback(self.held.close)
+            last_first.push_async_callback(self.egress.close)
+            last_first.push_async_callback(self.pixels.stop)
+            last_first.push_async_callback(self._end_work)
+            last_first.push_async_callback(self.consult.stop)
+            last_first.push_async_callback(self.http.close)
+            last_first.push_async_callback(self.dicom.stop, _GRACE_S)
+            last_first.push_async_callback(self.hl7.stop)
+
+    async def _end_work(self) -> None:
         for task in self.work:
             task.cancel()
         await asyncio.gather(*self.work, return_exceptions=True)
-        await self.pixels.stop()
-        await self.egress.close()
-        self.own.close()
-        self.visiting.close()
-        self.trail.close()
-        os.close(self.lock)
 
 
 def build(settings: Settings) -> Node:
-    """Wire a node. Raises Unavailable when its folder is in use or its ports are taken, Corrupt when its index is."""
-    folder = settings.node.data_dir.resolve()
-    lock = lock_folder(folder)
-    trail = Trail(folder / "trail" / "trail.jsonl")
+    """Wire a node. Raises Unavailable when its folder is in use or its ports are taken, Corrupt when its index is.
+
+    If it raises, nothing stays open.
+    """
+    with contextlib.ExitStack() as held:
+        trail, own = _open(settings, held)
+        visiting = Archive(settings.node.data_dir.resolve() / "visiting")
+        held.callback(visiting.close)
+        for archive in (own, visiting):
+            archive.volume.sweep()
+        return _wire(settings, trail, own, visiting, held)
+
+
+def _wire(settings: Settings, trail: Trail, own: Archive, visiting: Archive, held: contextlib.ExitStack) -> Node:
     admit = Admit(settings, trail)
-    own = Archive(folder / "own", settings.publish.settle_s)
-    visiting = Archive(folder / "visiting")
-    for archive in (own, visiting):
-        archive.volume.sweep()
     egress = Egress(_allowed(settings))
     pixels = Pixels()
     dmp = DmpClient(settings.dmp, egress, clock)
@@ -109,24 +119,23 @@ def build(settings: Settings) -> Node:
     public = settings.http.public_url.rstrip("/") or f"http://{_shown(http.address)}"
     retrieve_base = settings.kos.retrieve_url.rstrip("/") or f"{public}/dicom-web"
     ingest = Ingest(own, admit, settings.dicom.max_object_bytes)
+    retrieve = Retrieve(own, admit, pixels)
     publish = Publish(own, admit, dmp, settings, retrieve_base)
     loan = Ingest(visiting, admit, settings.dicom.max_object_bytes)
     consult = Consult(Visits(visiting.database), loan, admit, dmp, PeerClient(egress, settings.peers), settings)
     node = Node(
-        settings=settings,
-        trail=trail,
         own=own,
         visiting=visiting,
         egress=egress,
         pixels=pixels,
         publish=publish,
         consult=consult,
-        dicom=DicomDoor(settings.dicom, ingest, settings.node.workers, settings.model_dump_json()),
+        dicom=DicomDoor(settings.dicom, ingest, retrieve, settings.node.workers, settings.model_dump_json()),
         hl7=Hl7Door(settings.hl7, publish),
         http=http,
-        lock=lock,
+        held=held.pop_all(),
     )
-    root.own = DicomWeb(Retrieve(own, admit, pixels), retrieve_base)
+    root.own = DicomWeb(retrieve, retrieve_base)
     root.consult = consult
     root.loan = Retrieve(visiting, admit, pixels)
     root.public = public
@@ -134,16 +143,22 @@ def build(settings: Settings) -> Node:
     return node
 
 
+def _open(settings: Settings, held: contextlib.ExitStack) -> tuple[Trail, Archive]:
+    """The folder for this process alone, its trail and its own archive; `held` closes them."""
+    folder = settings.node.data_dir.resolve()
+    held.callback(os.close, lock_folder(folder))
+    trail = Trail(folder / "trail" / "trail.jsonl")
+    held.callback(trail.close)
+    own = Archive(folder / "own", settings.publish.settle_s)
+    held.callback(own.close)
+    return trail, own
+
+
 @contextlib.contextmanager
 def open_ingest(settings: Settings) -> Iterator[Ingest]:
     """The way into the own archive for a command, while no node runs. Raises Unavailable when one does."""
-    folder = settings.node.data_dir.resolve()
-    with contextlib.ExitStack() as open_things:
-        open_things.callback(os.close, lock_folder(folder))
-        trail = Trail(folder / "trail" / "trail.jsonl")
-        open_things.callback(trail.close)
-        own = Archive(folder / "own", settings.publish.settle_s)
-        open_things.callback(own.close)
+    with contextlib.ExitStack() as held:
+        trail, own = _open(settings, held)
         yield Ingest(own, Admit(settings, trail), settings.dicom.max_object_bytes)
 
 
@@ -173,8 +188,12 @@ async def _settle(own: Archive, visiting: Archive) -> None:
 
 async def _expire(consult: Consult) -> None:
     while True:
-        with contextlib.suppress(DrimboxError):
+        try:
             await consult.expire()
+        except DrimboxError as error:
+            log.warning("visits_not_expired", extra={"reason": str(error)})
+        except Exception:  # images on loan must go, whatever happened once
+            log.exception("visits_not_expired", extra={"incident": secrets.token_hex(8)})
         await asyncio.sleep(_EXPIRY_S)
 
 

@@ -91,8 +91,6 @@ class Consult:
         manifest = await asyncio.to_thread(read_manifest, data)
         if manifest.patient.ins is None or manifest.patient.ins.value != context.ins.value:
             raise Conflict("manifest", "it is of another patient than the one in context: nothing was fetched")
-        if not manifest.series:
-            raise Malformed("manifest", "it references no image")
         for series in manifest.series:
             locate(self.settings.peers.known, series.retrieve_url)
         visit = Visit(secrets.token_urlsafe(24), manifest.study_uid, data)

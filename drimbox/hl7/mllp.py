@@ -45,9 +45,13 @@ class Hl7Door:
         self._stopping = False
 
     async def start(self) -> tuple[str, int]:
-        """Listen. Returns the host and the port, which is a free one when the settings say 0."""
+        """Listen. Returns the host and the port, a free one when the settings say 0. Raises Unavailable."""
         settings = self._settings
-        self._server = await asyncio.start_server(self._connected, settings.host, settings.port)
+        try:
+            self._server = await asyncio.start_server(self._connected, settings.host, settings.port)
+        except OSError as error:
+            reason = f"{settings.host}:{settings.port} cannot be listened on (errno {error.errno}): choose another"
+            raise Unavailable("hl7.port", reason) from error
         host, port = self._server.sockets[0].getsockname()[:2]
         log.info("hl7_listening", extra={"host": host, "port": port})
         return str(host), int(port)

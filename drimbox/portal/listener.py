@@ -85,7 +85,8 @@ class Listener(uvicorn.Server):
             self._socket.listen(1024)
         except OSError as error:
             self._socket.close()
-            raise Unavailable("http.port", f"{host}:{port} cannot be listened on: {error.strerror}") from error
+            reason = f"{host}:{port} cannot be listened on (errno {error.errno}): choose another"
+            raise Unavailable("http.port", reason) from error
         self._task: asyncio.Task[None] | None = None
 
     @property

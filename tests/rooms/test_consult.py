@@ -136,12 +136,6 @@ async def test_an_address_a_manifest_invents_is_never_called(consulting):
     assert peers.calls == 0
 
 
-async def test_a_manifest_of_no_image_opens_nothing(consulting):
-    consult = consulting(Dmp(dataclasses.replace(manifest(), series=())), Peers())
-    with pytest.raises(Malformed, match="no image"):
-        await opened(consult)
-
-
 async def test_an_instance_the_manifest_does_not_name_is_not_kept(consulting):
     consult = consulting(Dmp(manifest()), Peers(ct(1, 1), ct(1, 9), ct(2, 1), ct(1, 2, study="1.2.3")))
     visit = await opened(consult)
