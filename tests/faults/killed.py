@@ -1,4 +1,6 @@
-"""A process that is killed, again and again: `python killed.py each|random FOLDER`. See test_kill.py.
+"""A process that is killed, again and again: `python killed.py each FOLDER`, `random FOLDER SEED`; see test_kill.py.
+
+Or one that just works until its disk is taken away: `live FOLDER LEDGER`; see test_power_loss.py.
 
 It forks before it has threads, so that a kill costs milliseconds. What the child was answered goes to a file of the
 parent's, the client's ledger, before the child goes on.
@@ -60,10 +62,10 @@ def kill_at_each_call(folder: Path) -> None:
         assert in_child(lambda base=base, at=at: live(base, at))
 
 
-async def arrive_at_once(base: Path, first: int) -> None:
+async def arrive_at_once(base: Path, ledger: Path, first: int = 0) -> None:
     """Eight senders side by side, as long as they live."""
     site = Site(base)
-    tell = teller(base / "ledger")
+    tell = teller(ledger)
 
     async def sender(number: int) -> None:
         for turn in range(1000):
@@ -85,7 +87,7 @@ def kill_at_random(folder: Path, rounds: int, seed: int) -> None:
         before = ledger.stat().st_size
         child = os.fork()
         if child == 0:
-            asyncio.run(arrive_at_once(folder, turn * 1000))
+            asyncio.run(arrive_at_once(folder, ledger, turn * 1000))
             os._exit(0)
         while ledger.stat().st_size == before:
             time.sleep(0.001)
@@ -96,7 +98,10 @@ def kill_at_random(folder: Path, rounds: int, seed: int) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "each":
-        kill_at_each_call(Path(sys.argv[2]))
-    else:
-        kill_at_random(Path(sys.argv[2]), rounds=12, seed=int(sys.argv[3]))
+    match sys.argv[1:]:
+        case ["each", folder]:
+            kill_at_each_call(Path(folder))
+        case ["random", folder, seed]:
+            kill_at_random(Path(folder), rounds=12, seed=int(seed))
+        case ["live", folder, ledger]:
+            asyncio.run(arrive_at_once(Path(folder), Path(ledger)))
