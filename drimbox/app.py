@@ -178,7 +178,7 @@ async def _settle(own: Archive, visiting: Archive) -> None:
     for archive in (own, visiting):
         try:
             settled = await settle_orphans(archive, adopt=archive is own)
-        except DrimboxError as error:
+        except (DrimboxError, OSError) as error:
             log.error("orphans_not_settled", extra={"archive": archive.root.name, "reason": str(error)})
             continue
         extra = {**asdict(settled), "archive": archive.root.name}

@@ -19,7 +19,9 @@ from drimbox.dicom_scp.processes import ENDED, READY
 from drimbox.dicom_scp.receivers import Receiver
 from drimbox.flows.admit import Admit
 from drimbox.flows.ingest import Ingest
+from drimbox.flows.retrieve import Retrieve
 from drimbox.log import set_up_log
+from drimbox.pixels.workers import Pixels
 from drimbox.settings import Settings
 from drimbox.storage.archive import Archive
 
@@ -47,12 +49,15 @@ async def _receive(channel: socket.socket, settings: Settings, number: int) -> N
     folder = settings.node.data_dir.resolve()
     trail = Trail(folder / "trail" / f"trail-{number}.jsonl")
     own = Archive(folder / "own", settings.publish.settle_s)
-    ingest = Ingest(own, Admit(settings, trail), settings.dicom.max_object_bytes)
+    admit = Admit(settings, trail)
+    ingest = Ingest(own, admit, settings.dicom.max_object_bytes)
+    retrieve = Retrieve(own, admit, Pixels())  # its workers are not started: the door gives stored bytes only
     share = -(-settings.dicom.max_associations // settings.node.workers)
     receiver = Receiver(
         f"dicom-receiver-{number}",
         settings.dicom.model_copy(update={"max_associations": share}),
         ingest,
+        retrieve,
         _Told(channel),
     )
     receiver.start()

@@ -14,6 +14,9 @@ from drimbox.errors import Malformed
 VERIFICATION: Final = "1.2.840.10008.1.1"
 
 C_STORE_RQ: Final = 0x0001
+C_GET_RQ: Final = 0x0010
+C_FIND_RQ: Final = 0x0020
+C_MOVE_RQ: Final = 0x0021
 C_ECHO_RQ: Final = 0x0030
 C_CANCEL_RQ: Final = 0x0FFF
 RESPONSE: Final = 0x8000  # the bit that tells a response from its request
@@ -32,12 +35,27 @@ class _Tag(IntEnum):
     COMMAND_FIELD = 0x0100
     MESSAGE_ID = 0x0110
     MESSAGE_ID_BEING_RESPONDED_TO = 0x0120
+    MOVE_DESTINATION = 0x0600
     PRIORITY = 0x0700
     COMMAND_DATA_SET_TYPE = 0x0800
     STATUS = 0x0900
     ERROR_COMMENT = 0x0902
     AFFECTED_SOP_INSTANCE_UID = 0x1000
     REQUESTED_SOP_INSTANCE_UID = 0x1001
+    REMAINING_SUB_OPERATIONS = 0x1020
+    COMPLETED_SUB_OPERATIONS = 0x1021
+    FAILED_SUB_OPERATIONS = 0x1022
+    WARNING_SUB_OPERATIONS = 0x1023
+
+
+@dataclass(frozen=True, slots=True)
+class SubOperations:
+    """How far the C-STORE sub-operations of a C-GET or C-MOVE are. remaining: None once there is nothing to do."""
+
+    remaining: int | None
+    completed: int
+    failed: int
+    warning: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +63,7 @@ class Command:
     """One command set, request or response; what is absent is None or empty.
 
     message_id: of the request, in the response too. sop_class_uid, sop_uid: Affected or Requested, text from the
-    wire, not yet checked.
+    wire, not yet checked. move_destination: an AE title, of a C-MOVE.
     """
 
     field: int
@@ -56,6 +74,8 @@ class Command:
     priority: int | None = None
     status: int | None = None
     error_comment: str = ""
+    move_destination: str = ""
+    sub_operations: SubOperations | None = None
 
 
 def read_command(data: bytes) -> Command:
@@ -77,6 +97,19 @@ def read_command(data: bytes) -> Command:
         _number(elements, _Tag.PRIORITY) if _Tag.PRIORITY in elements else None,
         _number(elements, _Tag.STATUS) if _Tag.STATUS in elements else None,
         _text(elements, _Tag.ERROR_COMMENT),
+        _text(elements, _Tag.MOVE_DESTINATION),
+        _sub_operations(elements),
+    )
+
+
+def _sub_operations(elements: dict[int, bytes]) -> SubOperations | None:
+    if _Tag.COMPLETED_SUB_OPERATIONS not in elements:
+        return None
+    return SubOperations(
+        _number(elements, _Tag.REMAINING_SUB_OPERATIONS) if _Tag.REMAINING_SUB_OPERATIONS in elements else None,
+        _number(elements, _Tag.COMPLETED_SUB_OPERATIONS),
+        _number(elements, _Tag.FAILED_SUB_OPERATIONS),
+        _number(elements, _Tag.WARNING_SUB_OPERATIONS),
     )
 
 
@@ -89,6 +122,8 @@ def build_command(command: Command) -> bytes:
         body += _element(_Tag.AFFECTED_SOP_CLASS_UID, command.sop_class_uid.encode("ascii"))
     body += _element(_Tag.COMMAND_FIELD, command.field.to_bytes(2, "little"))
     body += _element(identifier, command.message_id.to_bytes(2, "little"))
+    if command.move_destination:
+        body += _element(_Tag.MOVE_DESTINATION, command.move_destination.encode("ascii"), b" ")
     if command.priority is not None:
         body += _element(_Tag.PRIORITY, command.priority.to_bytes(2, "little"))
     data_set = _DATA_SET if command.has_data_set else _NO_DATA_SET
@@ -99,7 +134,19 @@ def build_command(command: Command) -> bytes:
         body += _element(_Tag.ERROR_COMMENT, command.error_comment.encode("ascii"), b" ")
     if command.sop_uid:
         body += _element(_Tag.AFFECTED_SOP_INSTANCE_UID, command.sop_uid.encode("ascii"))
+    if command.sub_operations is not None:
+        body += _build_sub_operations(command.sub_operations)
     return _element(_Tag.GROUP_LENGTH, len(body).to_bytes(4, "little")) + bytes(body)
+
+
+def _build_sub_operations(done: SubOperations) -> bytes:
+    counts = {
+        _Tag.REMAINING_SUB_OPERATIONS: done.remaining,
+        _Tag.COMPLETED_SUB_OPERATIONS: done.completed,
+        _Tag.FAILED_SUB_OPERATIONS: done.failed,
+        _Tag.WARNING_SUB_OPERATIONS: done.warning,
+    }
+    return b"".join(_element(tag, n.to_bytes(2, "little")) for tag, n in counts.items() if n is not None)
 
 
 def _element(tag: _Tag, value: bytes, padding: bytes = b"\0") -> bytes:

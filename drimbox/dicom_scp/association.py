@@ -3,7 +3,7 @@
 import logging
 import secrets
 
-from drimbox.dicom.command import C_CANCEL_RQ, C_ECHO_RQ, C_STORE_RQ, RESPONSE, VERIFICATION, Command, build_command
+from drimbox.dicom.command import C_CANCEL_RQ, C_ECHO_RQ, C_FIND_RQ, C_STORE_RQ, VERIFICATION
 from drimbox.dicom.pdu import (
     CALLING_TITLE_NOT_RECOGNIZED,
     LOCAL_LIMIT_EXCEEDED,
@@ -11,15 +11,16 @@ from drimbox.dicom.pdu import (
     AssociateRequest,
     Rejection,
     build_associate_accept,
-    build_data,
 )
-from drimbox.dicom.uid import checked_uid
 from drimbox.dicom_scp.link import Link, Shared
 from drimbox.dicom_scp.messages import Assembly, Message
 from drimbox.dicom_scp.negotiation import answer, find_rejection
+from drimbox.dicom_scp.operation import Answer, Operation
+from drimbox.dicom_scp.query import find
 from drimbox.dicom_scp.status import (
     DIMSE_STATUS,
     PROCESSING_FAILURE,
+    QUERY_STATUS,
     SUCCESS,
     UNRECOGNIZED_OPERATION,
     WARNING_SET_ASIDE,
@@ -87,7 +88,7 @@ class Association:
         log.info("association_opened", extra=extra)
         self._link.accept(build_associate_accept(accept), assembly)
         try:
-            await self._serve_messages(reader)
+            await self._serve_messages(reader, credentials)
         finally:
             self._failed += self._link.was_cut
             ended = {"address": self._link.address, "ending": self._link.ending}
@@ -100,43 +101,49 @@ class Association:
         self._counts.add("rejected")
         self._link.reject(rejection)
 
-    async def _serve_messages(self, reader: Reader) -> None:
+    async def _serve_messages(self, reader: Reader, credentials: Credentials) -> None:
         while isinstance(message := await self._link.next(), Message):
-            status, comment = await self._perform(message, reader)
+            if message.command.field == C_CANCEL_RQ:  # nothing is under way any more: it has no response of its own
+                continue
+            operation = Operation(message, self._link, self._maximum_length)
+            last = await self._perform(operation, reader, credentials)
             if message.command.field == C_STORE_RQ:
-                self._count(status)
-            if message.command.field != C_CANCEL_RQ:  # nothing is ever under way: it has no response of its own
-                self._respond(message, status, comment)
+                self._count(last.status)
+            operation.respond(last)
 
-    async def _perform(self, message: Message, reader: Reader) -> tuple[int, str]:
-        """Do what the command says. Returns status and error comment."""
+    async def _perform(self, operation: Operation, reader: Reader, credentials: Credentials) -> Answer:
+        """Do what the command says; the last response, or the only one."""
+        message, table = operation.message, DIMSE_STATUS
         try:
             if message.command.field == C_STORE_RQ:
                 return await self._store(message, reader)
             if message.command.field == C_ECHO_RQ:
                 if not message.command.sop_class_uid == message.context.abstract_syntax == VERIFICATION:
                     raise NotAcceptable("SOP class", "C-ECHO is of the Verification SOP class")
-                return SUCCESS, ""
-            return UNRECOGNIZED_OPERATION, "not offered here"
+                return Answer(SUCCESS)
+            if message.command.field == C_FIND_RQ:
+                table = QUERY_STATUS
+                return await find(operation, self._shared.retrieve, credentials, self._shared.settings.ae_title)
+            return Answer(UNRECOGNIZED_OPERATION, "not offered here")
         except DrimboxError as refusal:
-            status = DIMSE_STATUS[type(refusal)]
+            status = table[type(refusal)]
             extra = {"status": f"{status:04X}", "what": refusal.what, "why": refusal.why, "detail": refusal.detail}
             log.warning("operation_refused", extra=extra | {"address": self._link.address})
-            return status, error_comment(str(refusal))
+            return Answer(status, error_comment(str(refusal)))
         except Exception:
             incident = secrets.token_hex(4)
             log.exception("dimse_bug", extra={"incident": incident})
-            return PROCESSING_FAILURE, f"incident {incident}"
+            return Answer(PROCESSING_FAILURE, f"incident {incident}")
 
-    async def _store(self, message: Message, reader: Reader) -> tuple[int, str]:
+    async def _store(self, message: Message, reader: Reader) -> Answer:
         if message.refused is not None:
             raise message.refused
         if message.spool is None:
             raise Malformed("C-STORE", "it has no data set")
         outcome = await self._ingest.instance(message.spool, reader)
         if isinstance(outcome, SetAside):
-            return WARNING_SET_ASIDE, "set aside: same SOP Instance UID, other content"
-        return SUCCESS, ""
+            return Answer(WARNING_SET_ASIDE, "set aside: same SOP Instance UID, other content")
+        return Answer(SUCCESS)
 
     def _count(self, status: int) -> None:
         if status in (SUCCESS, WARNING_SET_ASIDE):
@@ -145,24 +152,3 @@ class Association:
         else:
             self._failed += 1
             self._counts.add("refused")
-
-    def _respond(self, message: Message, status: int, comment: str) -> None:
-        command = message.command
-        response = Command(
-            command.field | RESPONSE,
-            command.message_id,
-            _echoed(command.sop_class_uid),
-            _echoed(command.sop_uid),
-            status=status,
-            error_comment=comment,
-        )
-        data = build_data(message.context_id, build_command(response), True, self._maximum_length)
-        self._link.send(b"".join(data))
-
-
-def _echoed(uid: str) -> str:
-    """The UID of a request in its response: nothing, when it is not one."""
-    try:
-        return checked_uid(uid)
-    except Malformed:
-        return ""

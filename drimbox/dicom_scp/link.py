@@ -22,6 +22,7 @@ from drimbox.dicom_scp.framing import Breach, Framing, State, wrong_pdu
 from drimbox.dicom_scp.messages import Assembly, Message
 from drimbox.errors import Malformed
 from drimbox.flows.ingest import Ingest
+from drimbox.flows.retrieve import Retrieve
 from drimbox.settings import Dicom
 
 log = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ class Shared:
 
     settings: Dicom
     ingest: Ingest
+    retrieve: Retrieve
     counts: Counts
     buffer: memoryview
     request_bytes: int = 0
@@ -69,6 +71,7 @@ class Link(asyncio.BufferedProtocol):
         self._is_in_message = False
         self._is_stopping = False
         self._waiter: asyncio.Future[Event | None] | None = None
+        self._expected: asyncio.Future[Event | None] | None = None  # asked for, and not taken yet
         self._drained: asyncio.Future[None] | None = None  # set while the other side does not read
         self._closed: asyncio.Future[None] = self._loop.create_future()
         self._deadline = 0.0
@@ -78,16 +81,33 @@ class Link(asyncio.BufferedProtocol):
 
     async def next(self) -> Event | None:
         """The next event; None once the last word was said or heard."""
+        await self.sent()
+        expected, self._expected = self.expect(), None
+        return await expected
+
+    def expect(self) -> asyncio.Future[Event | None]:
+        """What `next` will give, for whoever has something to do until it comes. Not to be cancelled."""
+        if self._expected is None:
+            self._expected = self._begin_wait()
+        return self._expected
+
+    async def sent(self) -> None:
+        """Wait until the other side has read what was sent to it; then it may be silent as long as between messages."""
         if self._drained is not None:
             await self._drained
+        if self._framing.state is State.ASSOCIATED and self._expected is not None and not self._is_in_message:
+            self._allow(self._settings.idle_timeout_s)
+
+    def _begin_wait(self) -> asyncio.Future[Event | None]:
+        waiter: asyncio.Future[Event | None] = self._loop.create_future()
         if self._is_stopping:
             self.abort("stopping")
         if self.is_closing:
-            return None
+            waiter.set_result(None)
+            return waiter
         if self._framing.state is State.ASSOCIATED:
             self._is_in_message = False
             self._allow(self._settings.idle_timeout_s)
-        waiter: asyncio.Future[Event | None] = self._loop.create_future()
         self._waiter = waiter
         if self._held:
             held, self._held = self._held, bytearray()
@@ -95,7 +115,7 @@ class Link(asyncio.BufferedProtocol):
         if not (self._is_reading or self._held or self.is_closing):
             self._is_reading = True
             self._transport.resume_reading()
-        return await waiter
+        return waiter
 
     @property
     def is_closing(self) -> bool:

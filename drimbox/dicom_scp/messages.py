@@ -4,25 +4,33 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from drimbox.dicom.command import C_STORE_RQ, RESPONSE, VERIFICATION, Command, read_command
+from drimbox.dicom.command import C_FIND_RQ, C_STORE_RQ, RESPONSE, VERIFICATION, Command, read_command
 from drimbox.dicom.pdu import COMMAND, LAST
 from drimbox.dicom.uid import checked_uid
 from drimbox.dicom_scp.framing import wrong_message, wrong_pdu
 from drimbox.dicom_scp.negotiation import Context
 from drimbox.durable import Spool
-from drimbox.errors import Malformed, NotAcceptable
+from drimbox.errors import Malformed, NotAcceptable, TooLarge
 
 _LONGEST_COMMAND: Final = 2**16
+_LONGEST_IDENTIFIER: Final = 2**18  # a list of a thousand UIDs takes 65 kB
+
+IDENTIFIED: Final = frozenset({C_FIND_RQ})
+"""Requests whose data set is an Identifier."""
 
 
 @dataclass(slots=True)
 class Message:
-    """One request. spool: the data set of a C-STORE. refused: why it could not be kept, before its end was seen."""
+    """One request. spool: the data set of a C-STORE. identifier: that of a query.
+
+    refused: why the data set could not be taken, before its end was seen.
+    """
 
     context_id: int
     context: Context
     command: Command
     spool: Spool | None = None
+    identifier: bytearray | None = None
     refused: Exception | None = None
 
     def discard(self) -> None:
@@ -73,6 +81,11 @@ class Assembly:
             except Exception as refusal:  # judged when answered; the rest of the data set is read and thrown away
                 message.discard()
                 message.refused = refusal
+        elif message.identifier is not None:
+            message.identifier += piece
+            if len(message.identifier) > _LONGEST_IDENTIFIER:
+                message.identifier = None
+                message.refused = TooLarge("Identifier", f"more than {_LONGEST_IDENTIFIER} bytes")
         if not is_last:
             return None
         self._message = None
@@ -97,6 +110,8 @@ class Assembly:
         message = Message(context_id, self._contexts[context_id], command)
         if command.field == C_STORE_RQ:
             self._begin_store(message)
+        elif command.field in IDENTIFIED:
+            message.identifier = bytearray()
         if not command.has_data_set:
             return message
         self._message = message

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from drimbox.dicom.command import VERIFICATION
+from drimbox.dicom.identifier import Root
 from drimbox.dicom.pdu import (
     APPLICATION_CONTEXT,
     APPLICATION_CONTEXT_NOT_SUPPORTED,
@@ -20,14 +21,25 @@ from drimbox.dicom.pdu import (
     UserInformation,
 )
 from drimbox.dicom.uid import (
+    EXPLICIT_BIG_ENDIAN,
+    EXPLICIT_LITTLE_ENDIAN,
     IMPLEMENTATION_CLASS_UID,
     IMPLEMENTATION_VERSION_NAME,
+    IMPLICIT_LITTLE_ENDIAN,
     TRANSFER_SYNTAXES,
     checked_uid,
     is_storage,
 )
 from drimbox.errors import Malformed
 
+FIND_ROOTS: Final[Mapping[str, Root]] = {
+    "1.2.840.10008.5.1.4.1.2.1.1": "patient",
+    "1.2.840.10008.5.1.4.1.2.2.1": "study",
+}
+"""SOP classes of C-FIND, and their information models (PS3.4 table C.4-1)."""
+
+_OTHER_SERVICES: Final = frozenset({VERIFICATION, *FIND_ROOTS})
+_PLAIN: Final = frozenset({IMPLICIT_LITTLE_ENDIAN, EXPLICIT_LITTLE_ENDIAN, EXPLICIT_BIG_ENDIAN})  # for Identifiers
 _ONE_AT_A_TIME: Final = (1, 1)
 
 
@@ -72,14 +84,15 @@ def answer(request: AssociateRequest, maximum_length: int) -> tuple[AssociateAcc
 def _answer_context(proposed: ProposedContext) -> AnsweredContext:
     if not _is_served(proposed.abstract_syntax):
         return AnsweredContext(proposed.id, ContextResult.ABSTRACT_SYNTAX_NOT_SUPPORTED, "")
+    known = _PLAIN if proposed.abstract_syntax in FIND_ROOTS else TRANSFER_SYNTAXES.keys()
     for syntax in proposed.transfer_syntaxes:
-        if syntax in TRANSFER_SYNTAXES:
+        if syntax in known:
             return AnsweredContext(proposed.id, ContextResult.ACCEPTED, syntax)
     return AnsweredContext(proposed.id, ContextResult.TRANSFER_SYNTAXES_NOT_SUPPORTED, "")
 
 
 def _is_served(abstract_syntax: str) -> bool:
     try:
-        return abstract_syntax == VERIFICATION or is_storage(checked_uid(abstract_syntax))
+        return abstract_syntax in _OTHER_SERVICES or is_storage(checked_uid(abstract_syntax))
     except Malformed:
         return False

@@ -19,6 +19,7 @@ from drimbox.dicom_scp.link import BUFFER_BYTES, Link, Shared
 from drimbox.dicom_scp.processes import ReceivingProcess
 from drimbox.errors import Unavailable
 from drimbox.flows.ingest import Ingest
+from drimbox.flows.retrieve import Retrieve
 from drimbox.settings import Dicom
 
 log = logging.getLogger(__name__)
@@ -35,8 +36,8 @@ class Receiver:
 
     is_gone: Final = False  # a thread does not die without the node
 
-    def __init__(self, name: str, settings: Dicom, ingest: Ingest, counts: Counts) -> None:
-        self._shared = Shared(settings, ingest, counts, memoryview(bytearray(BUFFER_BYTES)))
+    def __init__(self, name: str, settings: Dicom, ingest: Ingest, retrieve: Retrieve, counts: Counts) -> None:
+        self._shared = Shared(settings, ingest, retrieve, counts, memoryview(bytearray(BUFFER_BYTES)))
         self._links: dict[asyncio.Task[None], Link] = {}
         self._is_ready = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name)
@@ -100,12 +101,12 @@ class DicomDoor:
     JSON, for the others.
     """
 
-    def __init__(self, settings: Dicom, ingest: Ingest, workers: int = 1, whole: str = "") -> None:
+    def __init__(self, settings: Dicom, ingest: Ingest, retrieve: Retrieve, workers: int = 1, whole: str = "") -> None:
         self.counts = Counts()
         self._settings = settings
         self._listener: socket.socket | None = None
         self._receivers = [
-            Receiver(f"dicom-receiver-{number}", settings, ingest, self.counts)
+            Receiver(f"dicom-receiver-{number}", settings, ingest, retrieve, self.counts)
             for number in range(1, settings.receivers + 1)
         ]
         self._processes = [ReceivingProcess(number, whole, self.counts) for number in range(1, workers)]

@@ -18,6 +18,9 @@ from drimbox.errors import (
 
 SUCCESS: Final = 0x0000
 WARNING_SET_ASIDE: Final = 0xB000  # coercion of data elements: the nearest warning of C-STORE
+PENDING: Final = 0xFF00
+PENDING_PARTIAL: Final = 0xFF01  # some keys are not supported, thus not matched
+CANCELLED: Final = 0xFE00
 PROCESSING_FAILURE: Final = 0x0110
 UNRECOGNIZED_OPERATION: Final = 0x0211
 
@@ -32,6 +35,11 @@ DIMSE_STATUS: Final[dict[type[DrimboxError], int]] = {
     NoSpace: 0xA700,
     Corrupt: PROCESSING_FAILURE,
     Unavailable: PROCESSING_FAILURE,
+}
+
+QUERY_STATUS: Final[dict[type[DrimboxError], int]] = DIMSE_STATUS | {
+    NotAcceptable: 0xA900,  # identifier does not match SOP class (PS3.4 table C.4-1)
+    TooLarge: 0xA700,  # more matches than are given
 }
 
 _LONGEST_COMMENT = 64  # VR LO

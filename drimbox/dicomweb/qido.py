@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from drimbox.dicom.keywords import find_tag
+from drimbox.dicom.levels import MATCHED
 from drimbox.dicom.match import Criterion, Level, OneOf, Query, criterion
-from drimbox.dicom.scan import INDEXED
 from drimbox.errors import Malformed
 
 DEFAULT_LIMIT: Final = 100
@@ -18,18 +18,6 @@ MOST_DIGITS: Final = 9
 
 NO_FUZZY: Final = "The fuzzymatching parameter is not supported. Only literal matching has been performed."
 MORE: Final = "There are additional results that can be requested"
-
-# By level: what is stored at it or above it, and what is counted for it.
-_COUNTED: Final[Mapping[Level, frozenset[str]]] = {
-    "study": frozenset({"00080056", "00080061", "00201206", "00201208"}),
-    "series": frozenset({"00080056", "00201209"}),
-    "instance": frozenset({"00080056", "00083002"}),
-}
-_MATCHED: Final[Mapping[Level, frozenset[str]]] = {
-    "study": _COUNTED["study"] | INDEXED["study"].keys(),
-    "series": _COUNTED["series"] | INDEXED["study"].keys() | INDEXED["series"].keys(),
-    "instance": _COUNTED["instance"] | INDEXED["study"].keys() | INDEXED["series"].keys() | INDEXED["instance"].keys(),
-}
 
 _TAG = re.compile(r"[0-9A-Fa-f]{8}", re.ASCII)
 _SAFE_NAME = re.compile(r"[0-9A-Za-z.]{1,64}", re.ASCII)  # may be repeated to the caller
@@ -68,7 +56,7 @@ def read_search(level: Level, within: Mapping[str, str], parameters: Iterable[tu
             tag = _read_name(name)
             if tag in criteria:
                 raise Malformed("query", f"{_shown(name)} is given twice")
-            if tag[:8] not in _MATCHED[level]:
+            if tag[:8] not in MATCHED[level]:
                 raise Malformed("query", f"{_shown(name)} cannot be asked for at the {level} level")
             criteria[tag] = criterion(tag, value)
     limit = min(_read_number(options, "limit", DEFAULT_LIMIT), MOST_RESULTS)

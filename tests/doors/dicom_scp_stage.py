@@ -89,7 +89,7 @@ class Stage:
 
 
 @contextmanager
-def open_door(ingest: Any, **settings: Any) -> Iterator[Stage]:
+def open_door(ingest: Any, retrieve: Any = None, **settings: Any) -> Iterator[Stage]:
     """The door at a free port of loopback, closed at the end."""
     with asyncio.Runner() as runner:
         loop = runner.get_loop()
@@ -100,7 +100,7 @@ def open_door(ingest: Any, **settings: Any) -> Iterator[Stage]:
             return asyncio.run_coroutine_threadsafe(coroutine, loop).result(30)
 
         try:
-            door = DicomDoor(Dicom(**{"port": 0, "receivers": 2, **settings}), ingest)
+            door = DicomDoor(Dicom(**{"port": 0, "receivers": 2, **settings}), ingest, retrieve)
             stage = Stage(door, call(door.start()), call)
             try:
                 yield stage

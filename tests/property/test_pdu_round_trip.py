@@ -6,7 +6,7 @@ import string
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drimbox.dicom.command import Command, build_command, read_command
+from drimbox.dicom.command import Command, SubOperations, build_command, read_command
 from drimbox.dicom.pdu import (
     AnsweredContext,
     AssociateAccept,
@@ -54,6 +54,8 @@ commands = st.builds(
     st.none() | numbers,
     st.none() | numbers,
     titles,
+    titles,
+    st.none() | st.builds(SubOperations, st.none() | numbers, numbers, numbers, numbers),
 )
 
 
