@@ -73,7 +73,7 @@ def refuse(error: BaseException, door: str = "dicomweb") -> tuple[int, Headers, 
 
 def problem(status: int, detail: str = "", incident: str = "") -> tuple[int, Headers, bytes]:
     """A problem document. detail: words of ours only, never what the caller wrote."""
-    body: dict[str, object] = {"type": "about:blank", "title": TITLES[status], "status": status}
+    body: dict[str, object] = {"type": "about:blank", "title": TITLES.get(status, "Refused"), "status": status}
     if detail:
         body["detail"] = detail
     if incident:

@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Path, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import ORJSONResponse, Response
+from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
@@ -18,6 +18,8 @@ from drimbox.model import Credentials, Identifier
 from drimbox.problems import problem, refuse
 
 _INS: Final = re.compile(r"[0-9]{13}|[0-9]{15}|[12][0-9]{4}[0-9AB][0-9]{7}([0-9]{2})?", re.ASCII)
+_JobId = Annotated[int, Path(ge=1, le=2**63 - 1)]  # what a row of SQLite can be called
+_BY_MONITORS: Final = ["GET", "HEAD"]
 
 
 class OutboxItem(BaseModel):
@@ -88,12 +90,12 @@ def create_api(publish: Publish, consult: Consult, ins_authority: str, ready: Ca
         return OutboxList.model_validate({"items": await publish.outbox(_credentials(request))})
 
     @api.get("/api/v1/outbox/{job_id}")
-    async def outbox_item(request: Request, job_id: int) -> OutboxItem:
+    async def outbox_item(request: Request, job_id: _JobId) -> OutboxItem:
         """One job."""
         return OutboxItem.model_validate(await publish.outbox_item(_credentials(request), job_id))
 
     @api.post("/api/v1/outbox/{job_id}/retry")
-    async def retry(request: Request, job_id: int) -> OutboxItem:
+    async def retry(request: Request, job_id: _JobId) -> OutboxItem:
         """Attempt it now."""
         return OutboxItem.model_validate(await publish.retry(_credentials(request), job_id))
 
@@ -121,15 +123,15 @@ def create_api(publish: Publish, consult: Consult, ins_authority: str, ready: Ca
         """How far it has come."""
         return VisitProgress.model_validate(await consult.progress(_credentials(request), visit_id))
 
-    @api.get("/health/live")
+    @api.api_route("/health/live", methods=_BY_MONITORS)
     async def live() -> Response:
         """The process answers."""
-        return ORJSONResponse({"status": "live"})
+        return JSONResponse({"status": "live"})
 
-    @api.get("/health/ready")
+    @api.api_route("/health/ready", methods=_BY_MONITORS)
     async def is_ready() -> Response:
         """Every door is open and the volume is sound."""
-        return ORJSONResponse({"status": "ready"}) if ready() else _problem(*problem(503, "not ready"))
+        return JSONResponse({"status": "ready"}) if ready() else _problem(*problem(503, "not ready"))
 
     @api.exception_handler(DrimboxError)
     async def refused(request: Request, error: DrimboxError) -> Response:

@@ -5,6 +5,7 @@ import contextlib
 import json
 import socket
 import subprocess
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,7 @@ async def test_garbage_on_every_port_disturbs_nobody(tmp_path):
         ("/visits/unknown/dicom-web/studies", 404),
         ("/api/v1/outbox/77", 404),
         ("/api/v1/outbox/x", 400),
+        ("/api/v1/outbox/99999999999999999999", 400),
         ("/api/v1/patients/12/documents", 400),
         ("/api/v1/patients/279035121518989/documents", 401),
         ("/api/v1/nothing", 404),
@@ -69,6 +71,13 @@ def test_http_refusals_are_problem_documents(refusing_node, path, status):
     answered, body = get(f"{refusing_node}{path}")
     assert answered == status
     assert json.loads(body)["status"] == status
+
+
+@pytest.mark.parametrize("path", ["/health/live", "/health/ready"])
+def test_monitors_may_ask_for_the_head_alone(refusing_node, path):
+    request = urllib.request.Request(f"{refusing_node}{path}", method="HEAD")
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        assert (answer.status, answer.read()) == (200, b"")
 
 
 @pytest.fixture(scope="module")
