@@ -9,6 +9,7 @@ import contextlib
 import errno
 import fcntl
 import hashlib
+import logging
 import os
 import secrets
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import Final
 
 from drimbox.errors import NoSpace, TooLarge, Unavailable
+
+log = logging.getLogger(__name__)
 
 _FULL: Final = {errno.ENOSPC, errno.EDQUOT}
 _PASSING: Final = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
@@ -111,6 +114,7 @@ class Volume:
             if error.errno in _PASSING:
                 raise Unavailable("volume", f"could not {doing} (errno {error.errno}): too much at once") from error
             self.suspect = True
+            log.error("volume_suspect", extra={"folder": str(self.root), "doing": doing, "errno": error.errno})
             text = f"could not {doing} (errno {error.errno}): check the medium, then restart"
             raise Unavailable("volume", text) from error
 
@@ -293,6 +297,7 @@ class AppendLog:
                 disk.truncate(self._file, self._size)  # the next line must not follow half of this one
                 return NoSpace("log volume", "full: free some space")
         self.suspect = True
+        log.error("volume_suspect", extra={"folder": str(self.path), "doing": "append", "errno": error.errno})
         return Unavailable("log volume", f"errno {error.errno}: check the medium, then restart")
 
     def cut(self, length: int) -> None:

@@ -7,6 +7,7 @@ Through apsw, which carries its own current SQLite: the host's may hold the WAL-
 import asyncio
 import contextlib
 import errno
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,6 +22,8 @@ import apsw
 from drimbox.durable import make_folder
 from drimbox.errors import Corrupt, NoSpace, NotFound, Unavailable
 from drimbox.group_commit import GroupCommit
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Values = Sequence[Any] | dict[str, Any]
@@ -163,8 +166,14 @@ class Database:
         """What the callers of a failed write are told. No sync is tried again after one that failed."""
         if isinstance(error, apsw.IOError) and self._writer.system_errno in (errno.ENOSPC, errno.EDQUOT):
             return NoSpace("index", "the volume is full: free some space")
-        self.suspect |= isinstance(error, apsw.IOError | apsw.ReadOnlyError | apsw.CorruptError | apsw.NotADBError)
+        if isinstance(error, apsw.IOError | apsw.ReadOnlyError | apsw.CorruptError | apsw.NotADBError):
+            self._suspect(type(error).__name__)
         return _public(error)
+
+    def _suspect(self, reason: str) -> None:
+        if not self.suspect:
+            self.suspect = True
+            log.error("index_suspect", extra={"path": str(self.path), "reason": reason})
 
     def read_here(self, sql: str, values: Values = ()) -> list[Row]:
         """Run one quick SELECT on the calling thread's own connection: point look-ups take microseconds."""
@@ -191,7 +200,7 @@ class Database:
         except Corrupt:
             sound = False
         if not sound:
-            self.suspect = True
+            self._suspect("quick_check")
             raise Corrupt("index", f"the database is damaged: {_REBUILD}")
 
     def close(self) -> None:
