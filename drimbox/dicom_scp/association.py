@@ -14,7 +14,7 @@ from drimbox.dicom.pdu import (
 )
 from drimbox.dicom_scp.link import Link, Shared
 from drimbox.dicom_scp.messages import Assembly, Message
-from drimbox.dicom_scp.negotiation import answer, find_rejection
+from drimbox.dicom_scp.negotiation import FIND_ROOTS, answer, find_rejection
 from drimbox.dicom_scp.operation import Answer, Operation
 from drimbox.dicom_scp.query import find
 from drimbox.dicom_scp.status import (
@@ -121,7 +121,7 @@ class Association:
                 if not message.command.sop_class_uid == message.context.abstract_syntax == VERIFICATION:
                     raise NotAcceptable("SOP class", "C-ECHO is of the Verification SOP class")
                 return Answer(SUCCESS)
-            if message.command.field == C_FIND_RQ:
+            if message.command.field == C_FIND_RQ and message.context.abstract_syntax in FIND_ROOTS:
                 table = QUERY_STATUS
                 return await find(operation, self._shared.retrieve, credentials, self._shared.settings.ae_title)
             return Answer(UNRECOGNIZED_OPERATION, "not offered here")

@@ -23,9 +23,9 @@ async def find(operation: Operation, retrieve: Retrieve, credentials: Credential
     Raises Malformed, NotAcceptable, and TooLarge once MOST_ANSWERS were given and there are more.
     """
     message = operation.message
-    root = FIND_ROOTS.get(message.context.abstract_syntax)
-    if root is None or message.command.sop_class_uid != message.context.abstract_syntax:
-        raise NotAcceptable("SOP class", "not that of a query, or not that of its presentation context")
+    root = FIND_ROOTS[message.context.abstract_syntax]
+    if message.command.sop_class_uid != message.context.abstract_syntax:
+        raise NotAcceptable("SOP class", "not the abstract syntax of its presentation context")
     transfer_syntax = message.context.transfer_syntax
     identifier = await asyncio.to_thread(read_identifier, identifier_of(message), transfer_syntax, root)
     search = build_search(identifier, MOST_ANSWERS)

@@ -45,14 +45,18 @@ def test_each_context_gets_its_own_answer(stage: Stage) -> None:
                 (VERIFICATION, [IMPLICIT]),
                 (CT, ["1.2.3.4.5", JPEG2000, EXPLICIT]),
                 (PRIVATE, [IMPLICIT]),
-                ("1.2.840.10008.5.1.4.1.2.2.1", [IMPLICIT]),  # study root C-FIND
+                ("1.2.840.10008.5.1.4.31", [IMPLICIT]),  # worklist C-FIND
                 (CT, ["1.2.3.4.5"]),
                 ("../../etc", [IMPLICIT]),
+                ("1.2.840.10008.5.1.4.1.2.2.1", [JPEG2000, EXPLICIT]),  # study root C-FIND
+                ("1.2.840.10008.5.1.4.1.2.2.1", [JPEG2000]),
             ]
         )
         scu.release()
-    assert [(c.id, c.result) for c in accept.contexts] == [(1, 0), (3, 0), (5, 0), (7, 3), (9, 4), (11, 3)]
-    assert [c.transfer_syntax for c in accept.contexts[:3]] == [IMPLICIT, JPEG2000, IMPLICIT]
+    assert [c.result for c in accept.contexts] == [0, 0, 0, 3, 4, 3, 0, 4]
+    assert [c.id for c in accept.contexts] == list(range(1, 17, 2))
+    accepted = [c.transfer_syntax for c in accept.contexts if c.result == 0]
+    assert accepted == [IMPLICIT, JPEG2000, IMPLICIT, EXPLICIT]
 
 
 def test_roles_and_window_are_answered_only_when_asked(stage: Stage) -> None:
