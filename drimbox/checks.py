@@ -63,23 +63,23 @@ def _certificate(name: str, path: Path) -> Result:
     return Result(name, left > _SOON, f"ends {ends:%Y-%m-%d}" + ("" if left > _SOON else ": renew it"))
 
 
-def _neighbours(settings: Settings) -> Iterator[tuple[str, str, Identity | None]]:
+def _neighbours(settings: Settings) -> Iterator[tuple[str, str, Identity | None, Path | None]]:
     own = settings.dmp.structures[0] if settings.dmp.structures else None
     identity = Identity(own.tls_certificate, own.tls_key, settings.dmp.ca) if own else None
-    yield "DMP repository", settings.dmp.repository_url, identity
-    yield "DMP registry", settings.dmp.registry_url, identity
-    yield "Pro Santé Connect", settings.psc.issuer_url, None
+    yield "DMP repository", settings.dmp.repository_url, identity, None
+    yield "DMP registry", settings.dmp.registry_url, identity, None
+    yield "Pro Santé Connect", settings.psc.issuer_url, None, settings.psc.ca
     for peer in settings.peers.known:
-        yield f"peer {peer.name}", peer.url, None
+        yield f"peer {peer.name}", peer.url, None, settings.peers.ca
 
 
-async def _neighbour(name: str, url: str, identity: Identity | None) -> Result:
+async def _neighbour(name: str, url: str, identity: Identity | None, ca: Path | None) -> Result:
     """Does it answer, with the certificates it should have and ours? Any HTTP status is an answer."""
     if not url:
         return Result(name, True, "not configured")
     egress = Egress([url])
     try:
-        answer = await egress.get(url, headers={}, identity=identity, timeout_s=_TIMEOUT_S, max_bytes=1 << 20)
+        answer = await egress.get(url, headers={}, identity=identity, ca=ca, timeout_s=_TIMEOUT_S, max_bytes=1 << 20)
     except DrimboxError as error:
         return Result(name, False, str(error))
     finally:

@@ -1,0 +1,68 @@
+"""`drimbox check` judges the neighbours as the node will: with the authorities of the configuration."""
+
+import http.server
+import ssl
+import threading
+
+import pytest
+
+from drimbox.checks import run_checks
+from drimbox.sandbox.certificates import make_certificates
+from drimbox.settings import Settings
+
+
+class Nothing(http.server.BaseHTTPRequestHandler):
+    """Answers 404 to everything."""
+
+    def do_GET(self):
+        self.send_error(404)
+
+    def log_message(self, *args):
+        """Nothing on stderr."""
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory):
+    return make_certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="module")
+def neighbour(certificates):
+    """The URL of an HTTPS server whose certificate comes from the sandbox's authority."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificates.server_certificate, certificates.server_key)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Nothing)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"https://localhost:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+async def checked(**sections):
+    return {result.name: result for result in await run_checks(Settings(**sections))}
+
+
+async def test_peers_and_psc_are_believed_by_the_authorities_configured(neighbour, certificates, tmp_path):
+    peers = {"known": [{"name": "db1", "url": f"{neighbour}/dicom-web"}], "ca": certificates.ca}
+    results = await checked(
+        node={"data_dir": tmp_path}, peers=peers, psc={"issuer_url": neighbour, "ca": certificates.ca}
+    )
+    for name in ("peer db1", "Pro Santé Connect"):
+        assert (results[name].ok, results[name].said) == (True, "answers (HTTP 404)")
+
+
+async def test_a_neighbour_of_an_unknown_authority_fails(neighbour, tmp_path):
+    results = await checked(node={"data_dir": tmp_path}, psc={"issuer_url": neighbour})
+    assert not results["Pro Santé Connect"].ok
+
+
+async def test_missing_certificates_fail_in_a_line_each_and_the_rest_is_still_checked(neighbour, tmp_path):
+    files = dict.fromkeys(("tls_certificate", "tls_key", "sign_certificate", "sign_key"), tmp_path / "none.pem")
+    dmp = {"repository_url": neighbour, "structures": [{"id": "1", "name": "s", **files}]}
+    results = await checked(node={"data_dir": tmp_path}, dmp=dmp)
+    failed = [name for name, result in results.items() if not result.ok]
+    assert failed == ["TLS certificate 1", "signing certificate 1", "DMP repository"]
+    assert results["Pro Santé Connect"].said == "not configured"
