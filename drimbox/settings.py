@@ -8,12 +8,15 @@ import os
 import tomllib
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from drimbox.errors import Malformed
+
+_Url = Annotated[str, Field(pattern=r"^(https?://[^/\s?#]+[^\s?#]*)?$")]
+_Oid = Annotated[str, Field(pattern=r"^[0-2](\.(0|[1-9][0-9]*))+$")]
 
 
 class _Section(BaseModel):
@@ -55,7 +58,7 @@ class Http(_Section):
 
     host: str = "127.0.0.1"
     port: int = Field(8080, ge=0, le=65535)
-    public_url: str = ""
+    public_url: _Url = ""
 
 
 class Hl7(_Section):
@@ -98,14 +101,14 @@ class DmpStructure(_Section):
 class Dmp(_Section):
     """The national record. Off while the URLs are empty: manifests wait in the outbox."""
 
-    repository_url: str = ""
-    registry_url: str = ""
+    repository_url: _Url = ""
+    registry_url: _Url = ""
     ca: Path | None = None
     ins_authority: str = "1.2.250.1.213.1.4.8"  # INS-NIR; 1.2.250.1.213.1.4.10 on the test bench
     software: Software = Software()
     structures: tuple[DmpStructure, ...] = ()
     timeout_s: float = Field(30, gt=0)
-    source_id: str = "1.2.250.1.213.4.5.9"  # OID of this installation, XDSSubmissionSet.sourceId
+    source_id: _Oid = Field("1.2.250.1.213.4.5.9", max_length=64)  # OID of this installation, XDSSubmissionSet.sourceId
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -117,7 +120,7 @@ class Dmp(_Section):
 class Psc(_Section):
     """Pro Santé Connect."""
 
-    issuer_url: str = ""
+    issuer_url: _Url = ""
     ca: Path | None = None
 
 
@@ -125,7 +128,7 @@ class KnownPeer(_Section):
     """A DRIMbox we may fetch images from: `url` is the prefix every RetrieveURL of it must start with."""
 
     name: str
-    url: str
+    url: _Url
 
 
 class Peers(_Section):
@@ -139,8 +142,8 @@ class Peers(_Section):
 class Kos(_Section):
     """The manifest. `uid_root` `2.25`: UUID-derived UIDs. `retrieve_url` derived from `http.public_url` when empty."""
 
-    uid_root: str = "2.25"
-    retrieve_url: str = ""
+    uid_root: _Oid = Field("2.25", max_length=24)  # the 39 digits of a UUID come after it
+    retrieve_url: _Url = ""
     institution: str = ""
 
 
@@ -250,6 +253,8 @@ def read_settings(path: Path | None = None) -> Settings:
             raise Malformed("configuration", f"{file}: {error}") from error
     try:
         return Settings(**values)
+    except SettingsError as error:
+        raise Malformed("configuration", f"{error}: in the environment, lists and tables are JSON") from error
     except ValidationError as error:
         lines = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg']}" for e in error.errors())
         raise Malformed("configuration", lines) from error

@@ -32,6 +32,14 @@ def test_the_environment_is_over_the_file(tmp_path, monkeypatch):
     assert (settings.dicom.port, settings.dicom.ae_title) == (104, "FILE")
 
 
+def test_lists_of_the_environment_are_json(tmp_path, monkeypatch):
+    monkeypatch.setenv("DRIMBOX_HL7__SENDERS", '["192.0.2.7", "192.0.2.8"]')
+    assert read_settings(write(tmp_path, "")).hl7.senders == ("192.0.2.7", "192.0.2.8")
+    monkeypatch.setenv("DRIMBOX_HL7__SENDERS", "192.0.2.7")
+    with pytest.raises(Malformed, match=r'"hl7".*JSON'):
+        read_settings(write(tmp_path, ""))
+
+
 @pytest.mark.parametrize(
     ("text", "named"),
     [
@@ -43,6 +51,12 @@ def test_the_environment_is_over_the_file(tmp_path, monkeypatch):
         ('[http]\nhost = "imaging.example.org"\n', "auth.mode"),
         ('[dicom]\nhost = "0.0.0.0"\n', "dicom.callers"),
         ('[hl7]\nhost = "::"\n', "hl7.senders"),
+        ('[peers]\nknown = [{name = "db1", url = "db1.example.org"}]\n', "peers.known.0.url"),
+        ('[http]\npublic_url = "drimbox.example.org"\n', "http.public_url"),
+        ('[kos]\nretrieve_url = "https://example.org/dicom-web?a=b"\n', "kos.retrieve_url"),
+        ('[kos]\nuid_root = "1.2.250.1.999.01"\n', "kos.uid_root"),
+        ('[kos]\nuid_root = "1.2.250.1.999.1234567890.1"\n', "kos.uid_root"),
+        ('[dmp]\nsource_id = "centre"\n', "dmp.source_id"),
         ('[dmp]\nrepository_url = "https://dmp.example.org"\n', "dmp.structures"),
     ],
 )
