@@ -20,7 +20,7 @@ from drimbox.kos.build import build_manifest
 from drimbox.kos.codes import KEY_OBJECT_SELECTION
 from drimbox.kos.gather import gather_series
 from drimbox.kos.manifest import Manifest, ManifestSeries, new_uid
-from drimbox.kos.read import is_selection_of_images, read_manifest
+from drimbox.kos.read import MAX_BYTES, is_selection_of_images, read_manifest
 from drimbox.model import Credentials, Exam, Report, Submission
 from drimbox.settings import Settings
 from drimbox.storage.archive import Archive
@@ -124,7 +124,8 @@ class Publish:
         now = clock.now()
         manifest = await self._manifest(report, exam, now)
         published = await self.archive.outbox.published(job.study_uid)
-        if published and published.report_id == job.report_id and _same_references(manifest, published.manifest):
+        before = published.manifest if published and published.report_id == job.report_id else None
+        if before is not None and await asyncio.to_thread(_same_references, manifest, before):
             return None
         kos = await asyncio.to_thread(build_manifest, manifest)
         entry_uuid, set_entry_uuid = uuid4(), uuid4()
@@ -184,8 +185,8 @@ class Publish:
         left_out = set()
         for held in await self.archive.held(study_uid):
             if held.sop_class_uid == KEY_OBJECT_SELECTION:
-                data = await self.archive.read(held, 0, held.size_bytes)
-                if not is_selection_of_images(data):
+                data = await self.archive.read(held, 0, min(held.size_bytes, MAX_BYTES + 1))  # one more is too large
+                if not await asyncio.to_thread(is_selection_of_images, data):
                     left_out.add(held.ref.sop_uid)
         base = f"{self.retrieve_base}/studies/{study_uid}/series"
         series = gather_series((item for item in items if text(item, "00080018") not in left_out), base)

@@ -1,12 +1,17 @@
-"""The loop of the outbox goes on, whatever one round of it met."""
+"""The work of the outbox: it goes on whatever one round of it met, and reads no more than a manifest needs."""
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 
 from drimbox.errors import Unavailable
 from drimbox.flows.publish import Publish
+from drimbox.kos.codes import KEY_OBJECT_SELECTION
+from drimbox.model import InstanceRef
 from drimbox.settings import Settings
+
+CT = "1.2.840.10008.5.1.4.1.1.2"
 
 
 class Outbox:
@@ -56,3 +61,33 @@ async def test_no_failure_of_the_outbox_ends_the_work(meets):
         work.cancel()
         await asyncio.gather(work, return_exceptions=True)
     assert outbox.released == 1
+
+
+async def test_a_selection_too_large_to_be_one_is_left_out_and_not_read_whole():
+    image, selection = (held(f"1.2.3.{n}", uid) for n, uid in ((1, CT), (2, KEY_OBJECT_SELECTION)))
+
+    class Study:
+        async def search(self, query):
+            return [item(image), item(selection)]
+
+        async def held(self, study_uid):
+            return [image, selection]
+
+        async def read(self, held, offset, length):
+            assert (held, offset) == (selection, 0)
+            assert length <= 2**27
+            return bytes(length)
+
+    publish = Publish(Study(), None, None, Settings(), "https://box.example.org/dicom-web")
+    [series] = await publish._series("1.2.3")
+    assert [instance.sop_uid for instance in series.instances] == ["1.2.3.1"]
+
+
+def held(sop_uid, sop_class_uid):
+    ref = InstanceRef("1.2.3", "1.2.3.0", sop_uid)
+    return SimpleNamespace(ref=ref, sop_class_uid=sop_class_uid, size_bytes=16 * 2**30)
+
+
+def item(held):
+    values = {"0020000E": held.ref.series_uid, "00080018": held.ref.sop_uid, "00080016": held.sop_class_uid}
+    return {tag: {"vr": "UI", "Value": [value]} for tag, value in values.items()}
