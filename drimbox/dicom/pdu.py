@@ -212,8 +212,12 @@ def build_abort(source: AbortSource, reason: AbortReason = AbortReason.NOT_SPECI
     return _pdu(Pdu.ABORT, bytes((0, 0, source, reason)))
 
 
-def build_data(context_id: int, payload: bytes | memoryview, is_command: bool, maximum_length: int) -> Iterator[bytes]:
+def build_data(
+    context_id: int, payload: bytes | memoryview, is_command: bool, maximum_length: int, *, is_last: bool = True
+) -> Iterator[bytes]:
     """P-DATA-TF PDUs of one fragment each that carry `payload`, a whole command set or data set (PS3.8 annex E).
+
+    is_last: the set ends with it.
 
     maximum_length: what the other side announced, 0 for no limit; at least 7, else nothing fits.
     """
@@ -221,7 +225,7 @@ def build_data(context_id: int, payload: bytes | memoryview, is_command: bool, m
     kind = COMMAND if is_command else 0
     for start in range(0, len(payload) or 1, step):
         piece = payload[start : start + step]
-        control = kind | (LAST if start + step >= len(payload) else 0)
+        control = kind | (LAST if is_last and start + step >= len(payload) else 0)
         yield _pdu(Pdu.DATA, PDV_HEADER.pack(len(piece) + 2, context_id, control) + piece)
 
 

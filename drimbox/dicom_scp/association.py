@@ -2,8 +2,9 @@
 
 import logging
 import secrets
+from collections.abc import Mapping
 
-from drimbox.dicom.command import C_CANCEL_RQ, C_ECHO_RQ, C_FIND_RQ, C_STORE_RQ, VERIFICATION
+from drimbox.dicom.command import C_CANCEL_RQ, C_ECHO_RQ, C_FIND_RQ, C_GET_RQ, C_STORE_RQ, VERIFICATION
 from drimbox.dicom.pdu import (
     CALLING_TITLE_NOT_RECOGNIZED,
     LOCAL_LIMIT_EXCEEDED,
@@ -14,13 +15,15 @@ from drimbox.dicom.pdu import (
 )
 from drimbox.dicom_scp.link import Link, Shared
 from drimbox.dicom_scp.messages import Assembly, Message
-from drimbox.dicom_scp.negotiation import FIND_ROOTS, answer, find_rejection
+from drimbox.dicom_scp.negotiation import FIND_ROOTS, GET_ROOTS, Context, answer, find_rejection
 from drimbox.dicom_scp.operation import Answer, Operation
 from drimbox.dicom_scp.query import find
+from drimbox.dicom_scp.retrieval import get
 from drimbox.dicom_scp.status import (
     DIMSE_STATUS,
     PROCESSING_FAILURE,
     QUERY_STATUS,
+    RETRIEVE_STATUS,
     SUCCESS,
     UNRECOGNIZED_OPERATION,
     WARNING_SET_ASIDE,
@@ -88,7 +91,7 @@ class Association:
         log.info("association_opened", extra=extra)
         self._link.accept(build_associate_accept(accept), assembly)
         try:
-            await self._serve_messages(reader, credentials)
+            await self._serve_messages(reader, credentials, contexts)
         finally:
             self._failed += self._link.was_cut
             ended = {"address": self._link.address, "ending": self._link.ending}
@@ -101,17 +104,19 @@ class Association:
         self._counts.add("rejected")
         self._link.reject(rejection)
 
-    async def _serve_messages(self, reader: Reader, credentials: Credentials) -> None:
+    async def _serve_messages(self, reader: Reader, credentials: Credentials, contexts: Mapping[int, Context]) -> None:
         while isinstance(message := await self._link.next(), Message):
             if message.command.field == C_CANCEL_RQ:  # nothing is under way any more: it has no response of its own
                 continue
             operation = Operation(message, self._link, self._maximum_length)
-            last = await self._perform(operation, reader, credentials)
+            last = await self._perform(operation, reader, credentials, contexts)
             if message.command.field == C_STORE_RQ:
                 self._count(last.status)
             operation.respond(last)
 
-    async def _perform(self, operation: Operation, reader: Reader, credentials: Credentials) -> Answer:
+    async def _perform(
+        self, operation: Operation, reader: Reader, credentials: Credentials, contexts: Mapping[int, Context]
+    ) -> Answer:
         """Do what the command says; the last response, or the only one."""
         message, table = operation.message, DIMSE_STATUS
         try:
@@ -124,6 +129,9 @@ class Association:
             if message.command.field == C_FIND_RQ and message.context.abstract_syntax in FIND_ROOTS:
                 table = QUERY_STATUS
                 return await find(operation, self._shared.retrieve, credentials, self._shared.settings.ae_title)
+            if message.command.field == C_GET_RQ and message.context.abstract_syntax in GET_ROOTS:
+                table = RETRIEVE_STATUS
+                return await get(operation, self._shared.retrieve, credentials, contexts)
             return Answer(UNRECOGNIZED_OPERATION, "not offered here")
         except DrimboxError as refusal:
             status = table[type(refusal)]

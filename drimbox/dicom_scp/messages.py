@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from drimbox.dicom.command import C_FIND_RQ, C_STORE_RQ, RESPONSE, VERIFICATION, Command, read_command
+from drimbox.dicom.command import C_FIND_RQ, C_GET_RQ, C_STORE_RQ, RESPONSE, VERIFICATION, Command, read_command
 from drimbox.dicom.pdu import COMMAND, LAST
 from drimbox.dicom.uid import checked_uid
 from drimbox.dicom_scp.framing import wrong_message, wrong_pdu
@@ -15,14 +15,15 @@ from drimbox.errors import Malformed, NotAcceptable, TooLarge
 _LONGEST_COMMAND: Final = 2**16
 _LONGEST_IDENTIFIER: Final = 2**18  # a list of a thousand UIDs takes 65 kB
 
-IDENTIFIED: Final = frozenset({C_FIND_RQ})
+IDENTIFIED: Final = frozenset({C_FIND_RQ, C_GET_RQ})
 """Requests whose data set is an Identifier."""
 
 
 @dataclass(slots=True)
 class Message:
-    """One request. spool: the data set of a C-STORE. identifier: that of a query.
+    """One request, or the response to a C-STORE of ours.
 
+    spool: the data set of a C-STORE. identifier: that of a query or retrieval.
     refused: why the data set could not be taken, before its end was seen.
     """
 
@@ -43,14 +44,16 @@ class Message:
 class Assembly:
     """The message that is arriving on one association, if any.
 
-    open_spool: SOP class, SOP instance, transfer syntax -> spool.
+    open_spool: SOP class, SOP instance, transfer syntax -> spool. awaited: message of our C-STORE that has no response
+    yet.
     """
 
-    __slots__ = ("_command", "_context_id", "_contexts", "_message", "_open_spool")
+    __slots__ = ("_command", "_context_id", "_contexts", "_message", "_open_spool", "awaited")
 
     def __init__(self, contexts: Mapping[int, Context], open_spool: Callable[[str, str, str], Spool]) -> None:
         self._contexts = contexts
         self._open_spool = open_spool
+        self.awaited: int | None = None
         self._context_id = 0
         self._command = bytearray()
         self._message: Message | None = None
@@ -106,7 +109,9 @@ class Assembly:
         except Malformed as error:
             raise wrong_message(str(error)) from error
         if command.field & RESPONSE:
-            raise wrong_message("a response to nothing that was asked")
+            if (command.field, command.message_id) != (C_STORE_RQ | RESPONSE, self.awaited):
+                raise wrong_message("a response to nothing that was asked")
+            self.awaited = None
         message = Message(context_id, self._contexts[context_id], command)
         if command.field == C_STORE_RQ:
             self._begin_store(message)

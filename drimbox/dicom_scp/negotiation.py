@@ -38,17 +38,25 @@ FIND_ROOTS: Final[Mapping[str, Root]] = {
 }
 """SOP classes of C-FIND, and their information models (PS3.4 table C.4-1)."""
 
-_OTHER_SERVICES: Final = frozenset({VERIFICATION, *FIND_ROOTS})
+GET_ROOTS: Final[Mapping[str, Root]] = {
+    "1.2.840.10008.5.1.4.1.2.1.3": "patient",
+    "1.2.840.10008.5.1.4.1.2.2.3": "study",
+}
+"""Those of C-GET."""
+
+_IDENTIFIED: Final = FIND_ROOTS.keys() | GET_ROOTS.keys()
+_OTHER_SERVICES: Final = _IDENTIFIED | {VERIFICATION}
 _PLAIN: Final = frozenset({IMPLICIT_LITTLE_ENDIAN, EXPLICIT_LITTLE_ENDIAN, EXPLICIT_BIG_ENDIAN})  # for Identifiers
 _ONE_AT_A_TIME: Final = (1, 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """A presentation context in force. Its UIDs are checked."""
+    """A presentation context in force. Its UIDs are checked. is_receiver: the requestor takes C-STORE in it."""
 
     abstract_syntax: str
     transfer_syntax: str
+    is_receiver: bool = False
 
 
 def find_rejection(request: AssociateRequest) -> Rejection | None:
@@ -63,28 +71,39 @@ def find_rejection(request: AssociateRequest) -> Rejection | None:
 def answer(request: AssociateRequest, maximum_length: int) -> tuple[AssociateAccept, Mapping[int, Context]]:
     """The A-ASSOCIATE-AC for `request`, and its accepted contexts by identifier."""
     answers = tuple(_answer_context(proposed) for proposed in request.contexts)
-    contexts = {
-        answered.id: Context(proposed.abstract_syntax, answered.transfer_syntax)
+    pairs = [
+        (proposed, answered)
         for proposed, answered in zip(request.contexts, answers, strict=True)
         if answered.result == ContextResult.ACCEPTED
+    ]
+    accepted = {proposed.abstract_syntax for proposed, _ in pairs}
+    roles = tuple(_answer_role(role, accepted) for role in request.user.roles if role.sop_class_uid in accepted)
+    receiving = {role.sop_class_uid for role in roles if role.scp}
+    contexts = {
+        answered.id: Context(proposed.abstract_syntax, answered.transfer_syntax, proposed.abstract_syntax in receiving)
+        for proposed, answered in pairs
     }
-    accepted = {context.abstract_syntax for context in contexts.values()}
     user = UserInformation(
         maximum_length,
         IMPLEMENTATION_CLASS_UID,
         IMPLEMENTATION_VERSION_NAME,
         _ONE_AT_A_TIME if request.user.window is not None else None,
-        # We only receive: the requestor may be SCU, never SCP (PS3.7 D.3.3.4).
-        tuple(Role(r.sop_class_uid, r.scu, scp=False) for r in request.user.roles if r.sop_class_uid in accepted),
+        roles,
     )
     accept = AssociateAccept(request.called, request.calling, answers, user, reserved=request.reserved)
     return accept, contexts
 
 
+def _answer_role(role: Role, accepted: set[str]) -> Role:
+    """The requestor may be SCP of storage for its C-GET, and of nothing else (PS3.7 D.3.3.4)."""
+    is_receiver = role.scp and role.sop_class_uid not in _OTHER_SERVICES and not accepted.isdisjoint(GET_ROOTS)
+    return Role(role.sop_class_uid, role.scu, is_receiver)
+
+
 def _answer_context(proposed: ProposedContext) -> AnsweredContext:
     if not _is_served(proposed.abstract_syntax):
         return AnsweredContext(proposed.id, ContextResult.ABSTRACT_SYNTAX_NOT_SUPPORTED, "")
-    known = _PLAIN if proposed.abstract_syntax in FIND_ROOTS else TRANSFER_SYNTAXES.keys()
+    known = _PLAIN if proposed.abstract_syntax in _IDENTIFIED else TRANSFER_SYNTAXES.keys()
     for syntax in proposed.transfer_syntaxes:
         if syntax in known:
             return AnsweredContext(proposed.id, ContextResult.ACCEPTED, syntax)

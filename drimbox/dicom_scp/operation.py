@@ -1,14 +1,20 @@
 """A request that is answered several times, and may be cancelled meanwhile (PS3.7 §9.1.2, §9.3.2)."""
 
 import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass
+from typing import Final
 
-from drimbox.dicom.command import C_CANCEL_RQ, RESPONSE, Command, SubOperations, build_command
+from drimbox.dicom.command import C_CANCEL_RQ, C_STORE_RQ, RESPONSE, Command, SubOperations, build_command
 from drimbox.dicom.pdu import build_data
 from drimbox.dicom.uid import checked_uid
-from drimbox.dicom_scp.link import Link
+from drimbox.dicom_scp.link import Event, Link
 from drimbox.dicom_scp.messages import Message
-from drimbox.errors import Malformed
+from drimbox.errors import Malformed, Unavailable
+
+_LARGEST_MESSAGE_ID: Final = 0xFFFF
+_NO_STATUS: Final = 0xC000  # of a response without one: not a success
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +37,8 @@ class Operation:
         self.message = message
         self._link = link
         self._maximum_length = maximum_length
+        self._is_cancelled = False
+        self._stores = 0
 
     async def pend(self, answer: Answer) -> None:
         """Send a response that is not the last one, as soon as the other side reads."""
@@ -62,13 +70,54 @@ class Operation:
         Any other message is a breach of "one operation at a time": it waits until this one is over.
         """
         coming = self._link.expect()
-        if not coming.done():
+        if coming.done() and not self._is_cancelled:
+            event = coming.result()
+            self._is_cancelled = event is None or self._is_cancel(event)
+            if isinstance(event, Message) and event.command.field == C_CANCEL_RQ:
+                await self._link.next()
+        return self._is_cancelled
+
+    def _is_cancel(self, event: Event) -> bool:
+        if not isinstance(event, Message) or event.command.field != C_CANCEL_RQ:
             return False
-        event = coming.result()
-        if isinstance(event, Message) and event.command.field == C_CANCEL_RQ:
-            await self._link.next()
-            return event.command.message_id == self.message.command.message_id
-        return event is None
+        return event.command.message_id == self.message.command.message_id
+
+    async def store(
+        self, context_id: int, sop_class_uid: str, sop_uid: str, content: AsyncGenerator[bytes, None], size_bytes: int
+    ) -> int:
+        """A C-STORE of ours on this association (PS3.7 §9.1.3.2); its status. content: a data set of `size_bytes`.
+
+        Raises Unavailable when the association ends meanwhile.
+        """
+        self._stores = self._stores % _LARGEST_MESSAGE_ID + 1
+        command = Command(C_STORE_RQ, self._stores, sop_class_uid, sop_uid, has_data_set=True, priority=0)
+        self._link.send(b"".join(build_data(context_id, build_command(command), True, self._maximum_length)))
+        if self._link.assembly is not None:
+            self._link.assembly.awaited = self._stores
+        left = size_bytes
+        try:
+            async with aclosing(content) as chunks:
+                async for chunk in chunks:
+                    left -= len(chunk)
+                    pdus = build_data(context_id, chunk, False, self._maximum_length, is_last=not left)
+                    self._link.send(b"".join(pdus))
+                    await self._link.sent()
+                    if self._link.is_closing:
+                        break
+        finally:
+            if left:
+                self._link.abort("a data set that cannot be finished")
+        return await self._response()
+
+    async def _response(self) -> int:
+        while (event := await self._link.next()) is not None and isinstance(event, Message):
+            if event.command.field == C_STORE_RQ | RESPONSE:
+                return _NO_STATUS if event.command.status is None else event.command.status
+            if event.command.field != C_CANCEL_RQ:
+                event.discard()
+                self._link.abort("a request during C-GET")
+            self._is_cancelled = self._is_cancelled or self._is_cancel(event)
+        raise Unavailable("association", "it ended before the sub-operation")
 
 
 def _echoed(uid: str) -> str:

@@ -21,6 +21,8 @@ WARNING_SET_ASIDE: Final = 0xB000  # coercion of data elements: the nearest warn
 PENDING: Final = 0xFF00
 PENDING_PARTIAL: Final = 0xFF01  # some keys are not supported, thus not matched
 CANCELLED: Final = 0xFE00
+WARNING_FAILED: Final = 0xB000  # sub-operations complete, some failed
+SOP_CLASS_NOT_SUPPORTED: Final = 0x0122
 PROCESSING_FAILURE: Final = 0x0110
 UNRECOGNIZED_OPERATION: Final = 0x0211
 
@@ -40,6 +42,11 @@ DIMSE_STATUS: Final[dict[type[DrimboxError], int]] = {
 QUERY_STATUS: Final[dict[type[DrimboxError], int]] = DIMSE_STATUS | {
     NotAcceptable: 0xA900,  # identifier does not match SOP class (PS3.4 table C.4-1)
     TooLarge: 0xA700,  # more matches than are given
+}
+
+RETRIEVE_STATUS: Final[dict[type[DrimboxError], int]] = QUERY_STATUS | {  # PS3.4 tables C.4-2 and C.4-3
+    TooLarge: 0xA701,  # unable to calculate the number of matches
+    Unavailable: 0xA702,  # unable to perform sub-operations
 }
 
 _LONGEST_COMMENT = 64  # VR LO

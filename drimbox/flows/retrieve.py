@@ -6,14 +6,17 @@ leave. Memory does not grow with the study: one chunk, or one batch of metadata,
 """
 
 import asyncio
+import contextlib
 import hashlib
 import zlib
 from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import orjson
 
+from drimbox.dicom.attributes import text
 from drimbox.dicom.data_set import open_data_set
 from drimbox.dicom.json_model import find_bulkdata, read_metadata
 from drimbox.dicom.match import OneOf, Query
@@ -84,6 +87,25 @@ class Retrieve:
     async def instances(self, credentials: Credentials, study: str, series: str = "", sop: str = "") -> list[Offer]:
         """The instances of a study or of a series, or one of them. Raises NotFound."""
         return await self._offers(credentials, study, series, sop, "instances")
+
+    async def select(self, credentials: Credentials, query: Query, what: str) -> list[Offer]:
+        """The instances of every study, series or instance that matches; none when nothing does.
+
+        what: who shall have them, for the trail. Raises TooLarge when more matches than was asked for.
+        """
+        found, is_more = await self.search(credentials, query)
+        if is_more:
+            raise TooLarge("retrieval", f"more than {query.limit} match")
+        wanted: dict[tuple[str, str], set[str]] = {}
+        for item in found:
+            study, series, sop = (text(item, tag) for tag in ("0020000D", "0020000E", "00080018"))
+            wanted.setdefault((study, series), set()).add(sop)
+        offers: list[Offer] = []
+        for (study, series), sops in wanted.items():
+            with contextlib.suppress(NotFound):  # gone since
+                below = await self._offers(credentials, study, series, "", what)
+                offers += [offer for offer in below if sops == {""} or offer.held.ref.sop_uid in sops]
+        return offers
 
     async def frames(
         self, credentials: Credentials, study: str, series: str, sop: str, numbers: Sequence[int]
@@ -157,6 +179,20 @@ class Retrieve:
             if start + length == held.size_bytes and digest.digest() != held.digest:
                 raise Corrupt("instance", "its digest is not the one it was kept with", detail=held.file)
             yield chunk
+
+    async def read_data_set(self, offer: Offer) -> AsyncGenerator[bytes, None]:
+        """The bytes of its data set as they were received. Raises Corrupt, before the last chunk."""
+        skipped = offer.held.data_set_offset
+        async with aclosing(self.read_instance(offer, offer.held.transfer_syntax)) as chunks:
+            async for chunk in chunks:
+                yield chunk[skipped:]
+                skipped = 0
+
+    async def verify(self, offer: Offer) -> None:
+        """Read all of it. Raises Corrupt when it is not what was kept."""
+        async with aclosing(self.read_instance(offer, offer.held.transfer_syntax)) as chunks:
+            async for _ in chunks:
+                pass
 
     def _hashed(self, held: Held, offset: int, length: int, digest: "hashlib._Hash") -> bytes:
         """A piece of the kept file, counted in the digest, which leaves the preface out."""

@@ -2,13 +2,13 @@
 
 import pytest
 
-from drimbox.dicom_scp.status import DIMSE_STATUS, QUERY_STATUS
+from drimbox.dicom_scp.status import DIMSE_STATUS, QUERY_STATUS, RETRIEVE_STATUS
 from drimbox.errors import DrimboxError, Malformed, leaves
 from drimbox.hl7.ack import ACK_CODE
 from drimbox.problems import HTTP_STATUS
 
 
-@pytest.mark.parametrize("table", [HTTP_STATUS, DIMSE_STATUS, QUERY_STATUS, ACK_CODE])
+@pytest.mark.parametrize("table", [HTTP_STATUS, DIMSE_STATUS, QUERY_STATUS, RETRIEVE_STATUS, ACK_CODE])
 def test_each_error_leaf_has_a_status(table):
     assert set(table) == set(leaves(DrimboxError))
 

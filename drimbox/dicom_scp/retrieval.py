@@ -1,0 +1,104 @@
+"""C-GET: a C-STORE sub-operation for each instance, one at a time, then how it went (PS3.4 §C.4.3)."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final
+
+from drimbox.dicom.command import SubOperations
+from drimbox.dicom.identifier import Root, build_selection, read_identifier
+from drimbox.dicom.uid import TRANSFER_SYNTAXES
+from drimbox.dicom.writing import build_data_set
+from drimbox.dicom_scp.messages import Message
+from drimbox.dicom_scp.negotiation import GET_ROOTS, Context
+from drimbox.dicom_scp.operation import Answer, Operation
+from drimbox.dicom_scp.query import identifier_of
+from drimbox.dicom_scp.status import CANCELLED, DIMSE_STATUS, PENDING, SOP_CLASS_NOT_SUPPORTED, SUCCESS, WARNING_FAILED
+from drimbox.errors import Corrupt, NotAcceptable, TooLarge
+from drimbox.flows.retrieve import Offer, Retrieve
+from drimbox.model import Credentials
+
+log = logging.getLogger(__name__)
+
+Send = Callable[[Offer], Awaitable[int]]
+
+_MOST_SELECTED: Final = 10_000  # patients, studies, series or instances that one request may name
+_MOST_SUB_OPERATIONS: Final = 0xFFFF  # what the counts of a response can hold
+_MOST_FAILED_TOLD: Final = 1000  # what a UI value in explicit VR can hold
+_FAILED_LIST: Final = "00080058"  # Failed SOP Instance UID List
+
+
+async def get(
+    operation: Operation, retrieve: Retrieve, credentials: Credentials, contexts: Mapping[int, Context]
+) -> Answer:
+    """Send what was asked for on the same association; the last response.
+
+    An instance goes as it is kept, in a context of its SOP class and transfer syntax whose SCP the requestor is;
+    without one its sub-operation fails.
+    Raises Malformed, NotAcceptable, TooLarge, and Unavailable when the association ended.
+    """
+    offers = await select(operation.message, GET_ROOTS, retrieve, credentials, "C-GET")
+
+    async def send(offer: Offer) -> int:
+        held = offer.held
+        kind = Context(held.sop_class_uid, held.transfer_syntax, is_receiver=True)
+        context_id = next((number for number, context in contexts.items() if context == kind), None)
+        if context_id is None:
+            return SOP_CLASS_NOT_SUPPORTED
+        content = retrieve.read_data_set(offer)
+        size_bytes = held.size_bytes - held.data_set_offset
+        return await operation.store(context_id, held.sop_class_uid, held.ref.sop_uid, content, size_bytes)
+
+    return await send_all(operation, retrieve, offers, send)
+
+
+async def select(
+    message: Message, roots: Mapping[str, Root], retrieve: Retrieve, credentials: Credentials, what: str
+) -> list[Offer]:
+    """The instances that a request names. what: for the trail."""
+    context = message.context
+    root = roots[context.abstract_syntax]
+    if message.command.sop_class_uid != context.abstract_syntax:
+        raise NotAcceptable("SOP class", "not the abstract syntax of its presentation context")
+    identifier = await asyncio.to_thread(read_identifier, identifier_of(message), context.transfer_syntax, root)
+    offers = await retrieve.select(credentials, build_selection(identifier, root, _MOST_SELECTED), what)
+    if len(offers) > _MOST_SUB_OPERATIONS:
+        raise TooLarge("retrieval", f"more than {_MOST_SUB_OPERATIONS} instances")
+    return offers
+
+
+async def send_all(operation: Operation, retrieve: Retrieve, offers: Sequence[Offer], send: Send) -> Answer:
+    """Send each, with a pending response after each; the last response. send: gives the status of the C-STORE."""
+    completed = warning = 0
+    failed: list[str] = []
+
+    def answer(status: int, remaining: int | None) -> Answer:
+        done = SubOperations(remaining, completed, len(failed), warning)
+        if status == PENDING or not failed:
+            return Answer(status, sub_operations=done)
+        told = {_FAILED_LIST: {"vr": "UI", "Value": failed[:_MOST_FAILED_TOLD]}}
+        syntax = TRANSFER_SYNTAXES[operation.message.context.transfer_syntax]
+        return Answer(status, sub_operations=done, data_set=build_data_set(told, syntax))
+
+    for position, offer in enumerate(offers):
+        if await operation.is_cancelled():
+            return answer(CANCELLED, len(offers) - position)
+        status = await _send_sound(retrieve, offer, send)
+        if status == SUCCESS:
+            completed += 1
+        elif status >> 12 == 0xB or status in (0x0001, 0x0107, 0x0116):  # warnings, PS3.7 annex C.2 and C.4
+            warning += 1
+        else:
+            failed.append(offer.held.ref.sop_uid)
+        await operation.pend(answer(PENDING, len(offers) - position - 1))
+    return answer(WARNING_FAILED if failed else SUCCESS, None)
+
+
+async def _send_sound(retrieve: Retrieve, offer: Offer, send: Send) -> int:
+    """Send it once all of it was read and found to be what was kept: half an object cannot be taken back."""
+    try:
+        await retrieve.verify(offer)
+    except Corrupt as refusal:
+        log.error("instance_corrupt", extra={"what": refusal.what, "why": refusal.why, "detail": refusal.detail})
+        return DIMSE_STATUS[Corrupt]
+    return await send(offer)
