@@ -5,6 +5,7 @@ old one stays under a dated name.
 """
 
 import contextlib
+import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +29,7 @@ _SUFFIXES: Final = ("", "-wal", "-shm")  # a database and what SQLite keeps besi
 _COPIED: Final = ("report", "job", "set_aside")  # in no file; a report before its jobs
 _BATCH: Final = 500
 _AHEAD: Final = 64  # files read before their rows are written
+_READERS: Final = max(2, min(8, os.cpu_count() or 2))  # digest and checksum run beside the interpreter
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +151,7 @@ def _by_time(root: Path, folder: str) -> list[str]:
 
 def _examined(root: Path, names: Iterator[str], damaged: list[str]) -> Iterator[Found]:
     """The whole ones among the files, in their order, read by several threads some files ahead."""
-    with ThreadPoolExecutor(4, thread_name_prefix="rebuild") as readers:
+    with ThreadPoolExecutor(_READERS, thread_name_prefix="rebuild") as readers:
         ahead = deque((name, readers.submit(examine, root, name)) for name in islice(names, _AHEAD))
         while ahead:
             name, future = ahead.popleft()

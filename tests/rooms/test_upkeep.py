@@ -307,6 +307,22 @@ async def test_what_the_first_instance_told_of_the_study_is_told_again(root):
     archive.close()
 
 
+async def test_an_old_copy_of_the_index_catches_up_with_the_files(root):
+    await filled(root)
+    old = (root / "index.db").read_bytes()
+    archive = Archive(root)
+    for made in (ct(1, 50), ct(3, 1), ct(1, 2, PixelData=bytes(512))):
+        await keep(archive, made)
+    now = await everything(archive)
+    archive.close()
+    remove(root)
+    (root / "index.db").write_bytes(old)
+    archive = Archive(root)
+    assert await settle_orphans(archive, adopt=True) == Settled(2, 1, 0, ())
+    assert await everything(archive) == now
+    archive.close()
+
+
 class Failing(durable.Disk):
     """Fails at its n-th call that changes something, and from then on."""
 
