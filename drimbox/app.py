@@ -163,8 +163,14 @@ def open_ingest(settings: Settings) -> Iterator[Ingest]:
 
 
 def build_archive(settings: Settings) -> Archive:
-    """The node's own archive alone, for a command beside a running node: SQLite lets both in."""
-    return Archive(settings.node.data_dir.resolve() / "own", settings.publish.settle_s)
+    """The node's own archive alone, for a command beside a running node: SQLite lets both in.
+
+    Raises NotFound where no node ever ran: an empty answer from the wrong folder would be believed.
+    """
+    folder = settings.node.data_dir.resolve()
+    if not (folder / "own").is_dir():
+        raise NotFound("node.data_dir", f"{folder} holds no archive: give the node's configuration with --config")
+    return Archive(folder / "own", settings.publish.settle_s)
 
 
 def _allowed(settings: Settings) -> list[str]:

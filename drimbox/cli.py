@@ -19,7 +19,7 @@ from drimbox.audit.trail import verify_trail
 from drimbox.checks import run_checks
 from drimbox.cli_upkeep import Config
 from drimbox.durable import write_file
-from drimbox.errors import DrimboxError, Malformed
+from drimbox.errors import DrimboxError, Malformed, NotFound
 from drimbox.log import set_up_log
 from drimbox.settings import Settings, read_settings
 from drimbox.storage.outbox import Outbox
@@ -201,7 +201,10 @@ def outbox_park(job_id: int, config: Config = None) -> None:
 @app.command("verify-trail")
 def verify(config: Config = None) -> None:
     """Check the audit chains, each from its first line to its last."""
-    files = sorted((read_settings(config).node.data_dir / "trail").glob("*.jsonl"))
+    folder = read_settings(config).node.data_dir / "trail"
+    files = sorted(folder.glob("*.jsonl"))
+    if not files:
+        raise NotFound("node.data_dir", f"{folder} holds no trail: give the node's configuration with --config")
     count = sum(verify_trail(file) for file in files)
     print(f"{count} traces in {len(files)} files, chain intact")
 
