@@ -60,7 +60,7 @@ def test_errors_of_a_group_are_told_without_their_words(written):
 
 
 def test_libraries_do_not_bring_values_in(written):
-    logging.getLogger("uvicorn.error").warning("bad request from %s", NAME)
+    logging.getLogger("library.of.others").warning("bad request from %s", NAME)
     logging.getLogger("asyncio").error(f"Task exception was never retrieved\nfuture: <Task {NAME}>")
     events = [json.loads(line)["event"] for line in written().splitlines()]
     assert events == ["bad request from %s", "loop_failed"]
