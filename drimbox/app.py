@@ -238,7 +238,7 @@ class _Root:
             if segments[0] != "dicom-web":
                 raise NotFound("path", "a visit has only /dicom-web below it")
             visit = await self.consult.visit(visit_id, series_uid, listing=listing)
-        except DrimboxError as error:
+        except Exception as error:  # a door's outermost catch: `refuse` tells refusals from bugs
             status, headers, body = refuse(error, "visits")
             await send({"type": "http.response.start", "status": status, "headers": headers})
             await send({"type": "http.response.body", "body": body})
