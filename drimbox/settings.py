@@ -37,6 +37,14 @@ class Caller(_Section):
     address: str
 
 
+class Destination(_Section):
+    """Where a C-MOVE may send: what it is called in the request, and where it is."""
+
+    ae_title: str = Field(min_length=1, max_length=16)
+    host: str
+    port: int = Field(ge=1, le=65535)
+
+
 class Dicom(_Section):
     """The DIMSE door. `callers` empty: anyone from loopback, nobody else."""
 
@@ -44,6 +52,7 @@ class Dicom(_Section):
     host: str = "127.0.0.1"
     port: int = Field(11112, ge=0, le=65535)
     callers: tuple[Caller, ...] = ()
+    destinations: tuple[Destination, ...] = ()
     max_associations: int = Field(1000, ge=1)
     max_pdu_bytes: int = Field(131072, ge=4096, le=1048576)
     max_object_bytes: int = Field(16 * 2**30, ge=2**20)

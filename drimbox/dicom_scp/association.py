@@ -4,7 +4,7 @@ import logging
 import secrets
 from collections.abc import Mapping
 
-from drimbox.dicom.command import C_CANCEL_RQ, C_ECHO_RQ, C_FIND_RQ, C_GET_RQ, C_STORE_RQ, VERIFICATION
+from drimbox.dicom.command import C_CANCEL_RQ, C_ECHO_RQ, C_FIND_RQ, C_GET_RQ, C_MOVE_RQ, C_STORE_RQ, VERIFICATION
 from drimbox.dicom.pdu import (
     CALLING_TITLE_NOT_RECOGNIZED,
     LOCAL_LIMIT_EXCEEDED,
@@ -15,10 +15,10 @@ from drimbox.dicom.pdu import (
 )
 from drimbox.dicom_scp.link import Link, Shared
 from drimbox.dicom_scp.messages import Assembly, Message
-from drimbox.dicom_scp.negotiation import FIND_ROOTS, GET_ROOTS, Context, answer, find_rejection
+from drimbox.dicom_scp.negotiation import FIND_ROOTS, GET_ROOTS, MOVE_ROOTS, Context, answer, find_rejection
 from drimbox.dicom_scp.operation import Answer, Operation
 from drimbox.dicom_scp.query import find
-from drimbox.dicom_scp.retrieval import get
+from drimbox.dicom_scp.retrieval import get, move
 from drimbox.dicom_scp.status import (
     DIMSE_STATUS,
     PROCESSING_FAILURE,
@@ -30,6 +30,7 @@ from drimbox.dicom_scp.status import (
     error_comment,
 )
 from drimbox.errors import Denied, DrimboxError, Malformed, NotAcceptable, Unidentified
+from drimbox.flows.forward import Forward
 from drimbox.flows.ingest import SetAside
 from drimbox.model import Credentials, Reader
 
@@ -132,6 +133,9 @@ class Association:
             if message.command.field == C_GET_RQ and message.context.abstract_syntax in GET_ROOTS:
                 table = RETRIEVE_STATUS
                 return await get(operation, self._shared.retrieve, credentials, contexts)
+            if message.command.field == C_MOVE_RQ and message.context.abstract_syntax in MOVE_ROOTS:
+                table = RETRIEVE_STATUS
+                return await move(operation, Forward(self._shared.retrieve, self._shared.settings), credentials)
             return Answer(UNRECOGNIZED_OPERATION, "not offered here")
         except DrimboxError as refusal:
             status = table[type(refusal)]

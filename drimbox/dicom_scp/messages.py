@@ -4,7 +4,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from drimbox.dicom.command import C_FIND_RQ, C_GET_RQ, C_STORE_RQ, RESPONSE, VERIFICATION, Command, read_command
+from drimbox.dicom.command import (
+    C_FIND_RQ,
+    C_GET_RQ,
+    C_MOVE_RQ,
+    C_STORE_RQ,
+    RESPONSE,
+    VERIFICATION,
+    Command,
+    read_command,
+)
 from drimbox.dicom.pdu import COMMAND, LAST
 from drimbox.dicom.uid import checked_uid
 from drimbox.dicom_scp.framing import wrong_message, wrong_pdu
@@ -15,7 +24,7 @@ from drimbox.errors import Malformed, NotAcceptable, TooLarge
 _LONGEST_COMMAND: Final = 2**16
 _LONGEST_IDENTIFIER: Final = 2**18  # a list of a thousand UIDs takes 65 kB
 
-IDENTIFIED: Final = frozenset({C_FIND_RQ, C_GET_RQ})
+IDENTIFIED: Final = frozenset({C_FIND_RQ, C_GET_RQ, C_MOVE_RQ})
 """Requests whose data set is an Identifier."""
 
 

@@ -44,7 +44,13 @@ GET_ROOTS: Final[Mapping[str, Root]] = {
 }
 """Those of C-GET."""
 
-_IDENTIFIED: Final = FIND_ROOTS.keys() | GET_ROOTS.keys()
+MOVE_ROOTS: Final[Mapping[str, Root]] = {
+    "1.2.840.10008.5.1.4.1.2.1.2": "patient",
+    "1.2.840.10008.5.1.4.1.2.2.2": "study",
+}
+"""Those of C-MOVE."""
+
+_IDENTIFIED: Final = FIND_ROOTS.keys() | GET_ROOTS.keys() | MOVE_ROOTS.keys()
 _OTHER_SERVICES: Final = _IDENTIFIED | {VERIFICATION}
 _PLAIN: Final = frozenset({IMPLICIT_LITTLE_ENDIAN, EXPLICIT_LITTLE_ENDIAN, EXPLICIT_BIG_ENDIAN})  # for Identifiers
 _ONE_AT_A_TIME: Final = (1, 1)

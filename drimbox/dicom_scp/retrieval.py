@@ -1,8 +1,8 @@
-"""C-GET: a C-STORE sub-operation for each instance, one at a time, then how it went (PS3.4 §C.4.3)."""
+"""C-GET and C-MOVE: a C-STORE for each instance, one at a time, then how it went (PS3.4 §C.4.2 and §C.4.3)."""
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from drimbox.dicom.command import SubOperations
@@ -10,17 +10,16 @@ from drimbox.dicom.identifier import Root, build_selection, read_identifier
 from drimbox.dicom.uid import TRANSFER_SYNTAXES
 from drimbox.dicom.writing import build_data_set
 from drimbox.dicom_scp.messages import Message
-from drimbox.dicom_scp.negotiation import GET_ROOTS, Context
+from drimbox.dicom_scp.negotiation import GET_ROOTS, MOVE_ROOTS, Context
 from drimbox.dicom_scp.operation import Answer, Operation
 from drimbox.dicom_scp.query import identifier_of
 from drimbox.dicom_scp.status import CANCELLED, DIMSE_STATUS, PENDING, SOP_CLASS_NOT_SUPPORTED, SUCCESS, WARNING_FAILED
 from drimbox.errors import Corrupt, NotAcceptable, TooLarge
+from drimbox.flows.forward import Forward, Send
 from drimbox.flows.retrieve import Offer, Retrieve
 from drimbox.model import Credentials
 
 log = logging.getLogger(__name__)
-
-Send = Callable[[Offer], Awaitable[int]]
 
 _MOST_SELECTED: Final = 10_000  # patients, studies, series or instances that one request may name
 _MOST_SUB_OPERATIONS: Final = 0xFFFF  # what the counts of a response can hold
@@ -50,6 +49,21 @@ async def get(
         return await operation.store(context_id, held.sop_class_uid, held.ref.sop_uid, content, size_bytes)
 
     return await send_all(operation, retrieve, offers, send)
+
+
+async def move(operation: Operation, forward: Forward, credentials: Credentials) -> Answer:
+    """Send what was asked for to a destination of the configuration; the last response.
+
+    Raises NotFound for another destination, Malformed, NotAcceptable, TooLarge, Unavailable.
+    """
+    command = operation.message.command
+    destination = forward.find(command.move_destination)
+    what = f"C-MOVE to {destination.ae_title}"
+    offers = await select(operation.message, MOVE_ROOTS, forward.retrieve, credentials, what)
+    if not offers:
+        return Answer(SUCCESS, sub_operations=SubOperations(None, 0, 0, 0))
+    async with forward.sending(destination, offers, credentials, command.message_id) as send:
+        return await send_all(operation, forward.retrieve, offers, send)
 
 
 async def select(

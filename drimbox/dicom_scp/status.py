@@ -45,6 +45,7 @@ QUERY_STATUS: Final[dict[type[DrimboxError], int]] = DIMSE_STATUS | {
 }
 
 RETRIEVE_STATUS: Final[dict[type[DrimboxError], int]] = QUERY_STATUS | {  # PS3.4 tables C.4-2 and C.4-3
+    NotFound: 0xA801,  # move destination unknown
     TooLarge: 0xA701,  # unable to calculate the number of matches
     Unavailable: 0xA702,  # unable to perform sub-operations
 }

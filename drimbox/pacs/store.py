@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import pydicom
 from pynetdicom import AE, _config, build_context
+from pynetdicom.association import Association
 
 from drimbox.dicom.part10 import InMemory, read_preface
 from drimbox.errors import DrimboxError, Malformed, NotAcceptable, Unavailable
@@ -16,7 +17,7 @@ from drimbox.errors import DrimboxError, Malformed, NotAcceptable, Unavailable
 _config.STORE_SEND_CHUNKED_DATASET = True
 
 _MEDIA_STORAGE_DIRECTORY: Final = "1.2.840.10008.1.3.10"
-_MOST_CONTEXTS: Final = 128  # PS3.8 §9.3.2.2: presentation context ids are the odd numbers of a byte
+MOST_CONTEXTS: Final = 128  # PS3.8 §9.3.2.2: presentation context ids are the odd numbers of a byte
 _WANTED: Final = ["StudyInstanceUID", "SOPInstanceUID", "PatientID", "AccessionNumber", "Modality", "Rows"]
 
 
@@ -51,6 +52,14 @@ def send_files(paths: Iterable[Path], host: str, port: int, calling: str, called
     return items
 
 
+def associate(kinds: Iterable[tuple[str, str]], host: str, port: int, calling: str, called: str) -> Association:
+    """An association, established or not, with a context for each SOP class and transfer syntax of `kinds`."""
+    entity = AE(ae_title=calling)
+    entity.connection_timeout, entity.acse_timeout = 10, 30
+    entity.dimse_timeout = entity.network_timeout = 120
+    return entity.associate(host, port, [build_context(*kind) for kind in kinds], ae_title=called)
+
+
 def _read(path: Path) -> Sent | None:
     data = path.read_bytes()
     try:
@@ -81,17 +90,14 @@ def _text(dataset: Any, keyword: str) -> str:
 def _by_contexts(items: list[Sent]) -> Iterator[list[Sent]]:
     """Cut so that no association needs more contexts than there are ids."""
     kinds = list(dict.fromkeys((item.sop_class_uid, item.transfer_syntax) for item in items))
-    for first in range(0, len(kinds), _MOST_CONTEXTS):
-        batch = set(kinds[first : first + _MOST_CONTEXTS])
+    for first in range(0, len(kinds), MOST_CONTEXTS):
+        batch = set(kinds[first : first + MOST_CONTEXTS])
         yield [item for item in items if (item.sop_class_uid, item.transfer_syntax) in batch]
 
 
 def _send(items: list[Sent], host: str, port: int, calling: str, called: str) -> None:
     kinds = dict.fromkeys((item.sop_class_uid, item.transfer_syntax) for item in items)
-    entity = AE(ae_title=calling)
-    entity.connection_timeout, entity.acse_timeout = 10, 30
-    entity.dimse_timeout = entity.network_timeout = 120
-    association = entity.associate(host, port, [build_context(*kind) for kind in kinds], ae_title=called)
+    association = associate(kinds, host, port, calling, called)
     if not association.is_established:
         raise Unavailable("C-STORE", "no association: address, AE titles or load of the other end")
     try:
