@@ -13,6 +13,7 @@ from drimbox.dicom_scp.link import Event, Link
 from drimbox.dicom_scp.messages import Message
 from drimbox.errors import Malformed, Unavailable
 
+_MOST_PDUS: Final = 128
 _LARGEST_MESSAGE_ID: Final = 0xFFFF
 _NO_STATUS: Final = 0xC000  # of a response without one: not a success
 
@@ -99,15 +100,25 @@ class Operation:
             async with aclosing(content) as chunks:
                 async for chunk in chunks:
                     left -= len(chunk)
-                    pdus = build_data(context_id, chunk, False, self._maximum_length, is_last=not left)
-                    self._link.send(b"".join(pdus))
-                    await self._link.sent()
+                    await self._send_chunk(context_id, chunk, is_last=not left)
                     if self._link.is_closing:
                         break
         finally:
             if left:
                 self._link.abort("a data set that cannot be finished")
         return await self._response()
+
+    async def _send_chunk(self, context_id: int, chunk: bytes, *, is_last: bool) -> None:
+        """Some PDUs at a time: a maximum length of a few bytes must not keep the loop from everybody else."""
+        step = _MOST_PDUS * self._maximum_length or len(chunk)
+        for start in range(0, len(chunk), step):
+            piece = chunk[start : start + step]
+            ends = is_last and start + step >= len(chunk)
+            self._link.send(b"".join(build_data(context_id, piece, False, self._maximum_length, is_last=ends)))
+            await self._link.sent()
+            await asyncio.sleep(0)
+            if self._link.is_closing:
+                return
 
     async def _response(self) -> int:
         while (event := await self._link.next()) is not None and isinstance(event, Message):

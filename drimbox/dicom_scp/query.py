@@ -31,7 +31,7 @@ async def find(operation: Operation, retrieve: Retrieve, credentials: Credential
     search = build_search(identifier, MOST_ANSWERS)
     found, is_more = await retrieve.search(credentials, search.query)
     if identifier.level == "PATIENT":
-        found = group_patients(found)
+        found = await asyncio.to_thread(group_patients, found)
     status = PENDING_PARTIAL if search.is_partial else PENDING
     for item in found:
         if await operation.is_cancelled():

@@ -213,6 +213,27 @@ def test_only_who_asks_for_the_role_is_sent_anything(house: House) -> None:
     assert last.sub_operations is not None and last.sub_operations.failed == 3
 
 
+def test_the_smallest_pdus_carry_an_instance_too(house: House) -> None:
+    with RawScu(house.stage.place) as scu:
+        scu.associate(
+            ((STUDY_GET, (EXPLICIT,)), (CT, (EXPLICIT,))),
+            user=UserInformation(7 + 1, "1.2", roles=(Role(CT, False, True),)),
+        )
+        scu.send(request(study=OTHER))
+        store = scu.response()
+        content = bytearray()
+        control = 0
+        while not control & 2:
+            answer = scu.receive()
+            assert answer is not None and len(answer[1]) <= 8
+            control = answer[1][5]
+            content += answer[1][6:]
+        scu.send(stored(store.message_id))
+        assert [scu.response().status, scu.response().status] == [0xFF00, 0x0000]
+        scu.release()
+    assert house.kept(OTHER) == {f"{OTHER}.1.1": bytes(content)}
+
+
 def test_a_cancelled_retrieval_ends_after_the_instance_under_way(house: House) -> None:
     with RawScu(house.stage.place) as scu:
         assert associate(scu) == (Role(CT, False, True),)
