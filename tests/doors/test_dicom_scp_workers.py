@@ -7,6 +7,11 @@ from pathlib import Path
 
 from making import STUDY, ct
 from network import eventually, get, running
+from pydicom import Dataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from pynetdicom import AE, build_role, evt
+from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind as FIND
+from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelGet as GET
 
 from drimbox.audit.trail import verify_trail
 from drimbox.pacs.store import send_files
@@ -61,3 +66,41 @@ async def test_a_worker_that_dies_takes_no_new_association_with_it(tmp_path):
         for _ in range(4):
             sent = await asyncio.to_thread(send_files, [folder], "127.0.0.1", site.node.dicom_port, "MODALITY", "NODE")
             assert len(sent) == EACH
+
+
+def ask(port):
+    """The UIDs that C-FIND gives for the series of the study, and those that C-GET brings of the study."""
+    wanted = Dataset()
+    wanted.QueryRetrieveLevel, wanted.StudyInstanceUID = "SERIES", STUDY
+    wanted.SeriesInstanceUID = ""
+    arrived = []
+
+    def take(event):
+        arrived.append(event.request.AffectedSOPInstanceUID)
+        return 0
+
+    ae = AE("VIEWER")
+    for context in (FIND, GET):
+        ae.add_requested_context(context)
+    ae.add_requested_context(CTImageStorage, ExplicitVRLittleEndian)
+    roles = [build_role(CTImageStorage, scp_role=True)]
+    association = ae.associate("127.0.0.1", port, ext_neg=roles, evt_handlers=[(evt.EVT_C_STORE, take)])
+    try:
+        found = [one.SeriesInstanceUID for _, one in association.send_c_find(wanted, FIND) if one]
+        wanted.QueryRetrieveLevel = "STUDY"
+        *_, (last, _) = association.send_c_get(wanted, GET)
+    finally:
+        association.release()
+    return found, sorted(arrived), last.Status
+
+
+async def test_each_worker_answers_queries_and_gives_instances_back(tmp_path):
+    [folder, *_] = make_folders(tmp_path)
+    async with running(tmp_path, node={"workers": 2}) as site:
+        port = site.node.dicom_port
+        await asyncio.to_thread(send_files, [folder], "127.0.0.1", port, "MODALITY", "NODE")
+        uids = [f"{STUDY}.1.{number}" for number in range(1, EACH + 1)]
+        for _ in range(3):  # as many as there are turns in a round
+            assert await asyncio.to_thread(ask, port) == ([f"{STUDY}.1"], uids, 0x0000)
+    trails = [path.read_text() for path in (tmp_path / "node" / "trail").iterdir()]
+    assert all('"search"' in trail and '"retrieve"' in trail for trail in trails)
