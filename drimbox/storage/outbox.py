@@ -15,7 +15,7 @@ import orjson
 from pydantic import TypeAdapter
 
 from drimbox import clock
-from drimbox.errors import NotFound
+from drimbox.errors import Conflict, NotFound
 from drimbox.model import JobState, Report, Submission
 from drimbox.storage.database import Database, Row, Transaction
 
@@ -154,9 +154,9 @@ class Outbox:
         return Published(*rows[0]) if rows else None
 
     async def freeze(self, job: Job, submission: Submission) -> None:
-        """Make ids and bytes durable, before the first attempt."""
+        """Make ids and bytes durable, before the first attempt. Raises Conflict when the job was parked meanwhile."""
 
-        def work(transaction: Transaction) -> None:
+        def work(transaction: Transaction) -> int:
             transaction.execute(
                 "UPDATE job SET state = 'frozen', kind = ?, unique_id = ?, set_uid = ?, entry_uuid = ?, "
                 "structure = ?, manifest = ?, metadata = ?, last_error = '' WHERE id = ? AND state = 'leased'",
@@ -171,8 +171,10 @@ class Outbox:
                     job.id,
                 ),
             )
+            return transaction.changes()
 
-        await self._database.write(work)
+        if not await self._database.write(work):
+            raise Conflict("outbox", "parked while its manifest was being built: nothing was sent")
 
     async def done(self, job: Job) -> None:
         """It is settled."""

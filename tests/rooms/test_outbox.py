@@ -4,7 +4,7 @@ import pytest
 from making import STUDY, report
 
 from drimbox import clock
-from drimbox.errors import NotFound
+from drimbox.errors import Conflict, NotFound
 from drimbox.model import Submission
 from drimbox.storage import outbox as outbox_module
 from drimbox.storage.database import Database
@@ -161,3 +161,14 @@ async def test_a_human_retries_and_parks(outbox, time):
     for call in (outbox.retry(1), outbox.park(1, "late"), outbox.retry(77), outbox.show(77)):
         with pytest.raises(NotFound):
             await call
+
+
+async def test_a_job_parked_while_its_manifest_is_built_is_not_frozen(outbox, time):
+    await outbox.report_arrived(report(), b"d")
+    time.later = 6
+    job = await outbox.lease()
+    await outbox.park(job.id, "by hand")
+    with pytest.raises(Conflict):
+        await outbox.freeze(job, submission())
+    assert (await outbox.show(job.id))["state"] == "parked"
+    assert await outbox.published(STUDY) is None
