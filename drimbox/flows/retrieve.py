@@ -71,7 +71,12 @@ class Retrieve:
 
     async def search(self, credentials: Credentials, query: Query) -> tuple[list[dict[str, Any]], bool]:
         """What matches, as DICOM JSON, and whether more does than was asked for. The trail keeps the keys only."""
-        await self.admit(credentials, "search", _one_study(query), f"{query.level}: {' '.join(sorted(query.criteria))}")
+        await self.admit(
+            credentials,
+            "search",
+            self.study_uid or _one_study(query),
+            f"{query.level}: {' '.join(sorted(query.criteria))}",
+        )
         if self.study_uid:
             asked = query.criteria.get("0020000D")
             if isinstance(asked, OneOf) and asked.values and self.study_uid not in asked.values:
