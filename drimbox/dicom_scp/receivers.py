@@ -121,7 +121,7 @@ class DicomDoor:
             place = (self._settings.host, self._settings.port)
             listener = socket.create_server(place, family=family, backlog=_BACKLOG)
         except OSError as error:
-            text = f"cannot listen on {self._settings.host}:{self._settings.port} (errno {error.errno})"
+            text = f"cannot listen on {self._settings.host}:{self._settings.port} (errno {error.errno}): choose another"
             raise Unavailable("dicom.port", text) from error
         listener.setblocking(False)
         self._listener = listener
