@@ -20,7 +20,6 @@ from drimbox.dicomweb.door import DicomWeb
 from drimbox.flows.admit import Admit
 from drimbox.flows.ingest import Ingest
 from drimbox.flows.retrieve import Retrieve
-from drimbox.model import Reader
 from drimbox.pixels.workers import Pixels
 from drimbox.settings import Settings
 from drimbox.storage.archive import Archive
@@ -121,7 +120,7 @@ class Box:
         preface = read_preface(InMemory(content))
         spool = self.ingest.open(preface.sop_class_uid, preface.sop_uid, preface.transfer_syntax)
         spool.write(memoryview(content)[preface.data_set_offset :])
-        self.run(self.ingest.instance(spool, Reader("test", "dicom", "127.0.0.1")))
+        self.run(self.ingest.instance(spool))
 
     def get(self, path: str, accept: str = "", method: str = "GET", **headers: str) -> "Reply":
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)

@@ -59,7 +59,7 @@ class Site:
         except BaseException:
             spool.discard()
             raise
-        outcome = await self.ingest.instance(spool, None)  # type: ignore[arg-type]
+        outcome = await self.ingest.instance(spool)
         word = "aside" if isinstance(outcome, SetAside) else "kept"
         tell(f"{word} {made.SOPInstanceUID} {hashlib.sha256(data_set).hexdigest()}")
 

@@ -32,7 +32,7 @@ from drimbox.dicom_scp.status import (
 from drimbox.errors import Denied, DrimboxError, Malformed, NotAcceptable, Unidentified
 from drimbox.flows.forward import Forward
 from drimbox.flows.ingest import SetAside
-from drimbox.model import Credentials, Reader
+from drimbox.model import Credentials
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ class Association:
         log.info("association_opened", extra=extra)
         self._link.accept(build_associate_accept(accept), assembly)
         try:
-            await self._serve_messages(reader, credentials, contexts)
+            await self._serve_messages(credentials, contexts)
         finally:
             self._failed += self._link.was_cut
             ended = {"address": self._link.address, "ending": self._link.ending}
@@ -105,24 +105,22 @@ class Association:
         self._counts.add("rejected")
         self._link.reject(rejection)
 
-    async def _serve_messages(self, reader: Reader, credentials: Credentials, contexts: Mapping[int, Context]) -> None:
+    async def _serve_messages(self, credentials: Credentials, contexts: Mapping[int, Context]) -> None:
         while isinstance(message := await self._link.next(), Message):
             if message.command.field == C_CANCEL_RQ:  # nothing is under way any more: it has no response of its own
                 continue
             operation = Operation(message, self._link, self._maximum_length)
-            last = await self._perform(operation, reader, credentials, contexts)
+            last = await self._perform(operation, credentials, contexts)
             if message.command.field == C_STORE_RQ:
                 self._count(last.status)
             operation.respond(last)
 
-    async def _perform(
-        self, operation: Operation, reader: Reader, credentials: Credentials, contexts: Mapping[int, Context]
-    ) -> Answer:
+    async def _perform(self, operation: Operation, credentials: Credentials, contexts: Mapping[int, Context]) -> Answer:
         """Do what the command says; the last response, or the only one."""
         message, table = operation.message, DIMSE_STATUS
         try:
             if message.command.field == C_STORE_RQ:
-                return await self._store(message, reader)
+                return await self._store(message)
             if message.command.field == C_ECHO_RQ:
                 if not message.command.sop_class_uid == message.context.abstract_syntax == VERIFICATION:
                     raise NotAcceptable("SOP class", "C-ECHO is of the Verification SOP class")
@@ -147,12 +145,12 @@ class Association:
             log.exception("dimse_bug", extra={"incident": incident})
             return Answer(PROCESSING_FAILURE, f"incident {incident}")
 
-    async def _store(self, message: Message, reader: Reader) -> Answer:
+    async def _store(self, message: Message) -> Answer:
         if message.refused is not None:
             raise message.refused
         if message.spool is None:
             raise Malformed("C-STORE", "it has no data set")
-        outcome = await self._ingest.instance(message.spool, reader)
+        outcome = await self._ingest.instance(message.spool)
         if isinstance(outcome, SetAside):
             return Answer(WARNING_SET_ASIDE, "set aside: same SOP Instance UID, other content")
         return Answer(SUCCESS)

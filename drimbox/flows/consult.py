@@ -20,7 +20,7 @@ from drimbox.flows.admit import Admit
 from drimbox.flows.ingest import Ingest
 from drimbox.kos.manifest import Manifest, ManifestSeries
 from drimbox.kos.read import read_manifest
-from drimbox.model import Code, Credentials, Identifier, Professional, Reader, Structure
+from drimbox.model import Code, Credentials, Identifier, Professional, Structure
 from drimbox.peers.known import locate
 from drimbox.peers.wado_client import Incoming, PeerClient
 from drimbox.settings import Settings
@@ -86,7 +86,7 @@ class Consult:
         DRIMbox that is not known, NotFound, Unavailable, Malformed.
         """
         context = _IN_CONTEXT.validate_json(await self.visits.document(document_id))
-        reader = await self.admit(credentials, "consult", _study(context.listed), "document opened")
+        await self.admit(credentials, "consult", _study(context.listed), "document opened")
         data = await self.dmp.fetch(context.listed, self._speaker())
         manifest = await asyncio.to_thread(read_manifest, data)
         if manifest.patient.ins is None or manifest.patient.ins.value != context.ins.value:
@@ -95,7 +95,7 @@ class Consult:
             locate(self.settings.peers.known, series.retrieve_url)
         visit = Visit(secrets.token_urlsafe(24), manifest.study_uid, data)
         await self.visits.open(visit, VISIT_S)
-        self._land(visit.visit_id, manifest, reader)
+        self._land(visit.visit_id, manifest)
         return {
             "visit_id": visit.visit_id,
             "study_uid": visit.study_uid,
@@ -142,22 +142,22 @@ class Consult:
         if visit.visit_id not in self.landings:
             manifest = await asyncio.to_thread(read_manifest, visit.manifest)
             if visit.visit_id not in self.landings:  # no other request was quicker
-                self._land(visit.visit_id, manifest, Reader("visit", "http", ""))
+                self._land(visit.visit_id, manifest)
         return self.landings[visit.visit_id]
 
-    def _land(self, visit_id: str, manifest: Manifest, reader: Reader) -> None:
+    def _land(self, visit_id: str, manifest: Manifest) -> None:
         expected = sum(len(series.instances) for series in manifest.series)
         landing = Landing({series.series_uid: asyncio.Event() for series in manifest.series}, expected)
         self.landings[visit_id] = landing
-        landing.task = asyncio.create_task(self._fetch(manifest, landing, reader), name="landing")
+        landing.task = asyncio.create_task(self._fetch(manifest, landing), name="landing")
 
-    async def _fetch(self, manifest: Manifest, landing: Landing, reader: Reader) -> None:
+    async def _fetch(self, manifest: Manifest, landing: Landing) -> None:
         gate = asyncio.Semaphore(_PARALLEL_SERIES)
 
         async def one(series: ManifestSeries) -> None:
             async with gate:
                 try:
-                    await self._fetch_series(manifest, series, landing, reader)
+                    await self._fetch_series(manifest, series, landing)
                 except DrimboxError as error:
                     log.warning("series_not_fetched", extra={"reason": str(error), "detail": error.detail})
                 except Exception:  # a bug must not leave the other series, and who waits for them, behind
@@ -168,7 +168,7 @@ class Consult:
         await asyncio.gather(*(one(series) for series in manifest.series))
         log.info("visit_landed", extra={"landed": landing.landed, "missing": len(landing.missing)})
 
-    async def _fetch_series(self, manifest: Manifest, series: ManifestSeries, landing: Landing, reader: Reader) -> None:
+    async def _fetch_series(self, manifest: Manifest, series: ManifestSeries, landing: Landing) -> None:
         """Fetch one series into the visiting archive; what does not come is told as missing."""
         wanted = {instance.sop_uid for instance in series.instances}
         landing.missing |= wanted
@@ -178,14 +178,14 @@ class Consult:
         async with aclosing(parts):
             async for incoming in parts:
                 try:
-                    kept = await self._keep(incoming, reader, expect)
+                    kept = await self._keep(incoming, expect)
                 except (Malformed, TooLarge, Conflict) as error:  # this one stays missing; the others may be sound
                     log.warning("instance_not_kept", extra={"reason": str(error)})
                     continue
                 landing.missing.discard(kept.ref.sop_uid)
                 landing.landed += 1
 
-    async def _keep(self, incoming: Incoming, reader: Reader, expect: Callable[[Summary], None]) -> Outcome:
+    async def _keep(self, incoming: Incoming, expect: Callable[[Summary], None]) -> Outcome:
         spool = self.ingest.open(incoming.sop_class_uid, incoming.sop_uid, incoming.transfer_syntax)
         try:
             async for chunk in incoming.chunks:
@@ -193,7 +193,7 @@ class Consult:
         except BaseException:
             spool.discard()
             raise
-        return await self.ingest.instance(spool, reader, expect)
+        return await self.ingest.instance(spool, expect)
 
     async def expire(self) -> None:
         """End what has expired and remove its images: nothing of a loan stays."""

@@ -13,7 +13,7 @@ from drimbox.dicom.uid import is_storage
 from drimbox.durable import Spool
 from drimbox.errors import Corrupt, DrimboxError, Malformed, NoSpace, Unavailable
 from drimbox.flows.ingest import Ingest
-from drimbox.model import Credentials, Reader
+from drimbox.model import Credentials
 from drimbox.storage.archive import OpenFile, Outcome
 
 _AT_ONCE: Final = 16  # as many files share a commit
@@ -43,7 +43,7 @@ class ImportFiles:
                 if ends:
                     return
                 try:
-                    outcome: Outcome | DrimboxError = await self._bring(path, reader)
+                    outcome: Outcome | DrimboxError = await self._bring(path)
                 except (NoSpace, Unavailable) as error:
                     ends.append(error)
                     return
@@ -57,9 +57,9 @@ class ImportFiles:
         if ends:
             raise ends[0]
 
-    async def _bring(self, path: Path, reader: Reader) -> Outcome:
+    async def _bring(self, path: Path) -> Outcome:
         spool = await asyncio.to_thread(self._read, path)
-        return await self.ingest.instance(spool, reader)
+        return await self.ingest.instance(spool)
 
     def _read(self, path: Path) -> Spool:
         """The file's data set in a spool, under a preface of ours."""

@@ -34,7 +34,7 @@ class Ingest:
         """A spool for the data set bytes of one instance. Raises NoSpace, Unavailable."""
         return self.archive.open_spool(sop_class_uid, sop_uid, transfer_syntax, self.max_object_bytes)
 
-    async def instance(self, spool: Spool, reader: Reader, expect: Callable[[Summary], None] | None = None) -> Outcome:
+    async def instance(self, spool: Spool, expect: Callable[[Summary], None] | None = None) -> Outcome:
         """Return once the instance would survive a power cut. The spool is ours from here on.
 
         expect: raises when a sound instance is not the one that was asked for.

@@ -15,7 +15,6 @@ from drimbox.dicom.part10 import InMemory, read_preface
 from drimbox.flows.admit import Admit
 from drimbox.flows.ingest import Ingest
 from drimbox.flows.retrieve import Retrieve
-from drimbox.model import Reader
 from drimbox.pixels.workers import Pixels
 from drimbox.settings import Settings
 from drimbox.storage.archive import Archive
@@ -39,7 +38,7 @@ class House:
         preface = read_preface(InMemory(content))
         spool = self.ingest.open(preface.sop_class_uid, preface.sop_uid, preface.transfer_syntax)
         spool.write(memoryview(content)[preface.data_set_offset :])
-        self.stage.call(self.ingest.instance(spool, Reader("test", "dicom", "127.0.0.1")))
+        self.stage.call(self.ingest.instance(spool))
 
     def kept(self, study_uid: str) -> dict[str, bytes]:
         """Data set bytes by SOP Instance UID."""

@@ -66,7 +66,7 @@ class MemoryIngest:
         self.spools.append(MemorySpool((sop_class_uid, sop_uid, transfer_syntax), self.limit))
         return self.spools[-1]
 
-    async def instance(self, spool: MemorySpool, reader: Reader) -> Any:
+    async def instance(self, spool: MemorySpool) -> Any:
         if self.wait is not None:
             await self.wait()
         outcome = self.keep(spool)
