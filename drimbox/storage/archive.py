@@ -23,7 +23,7 @@ from drimbox.dicom.scan import Summary
 from drimbox.durable import Spool, Volume
 from drimbox.errors import Corrupt, NotFound, Unavailable
 from drimbox.model import InstanceRef, Span
-from drimbox.storage import index
+from drimbox.storage import index, queries
 from drimbox.storage.database import Database, Row, Transaction
 from drimbox.storage.index import Held
 from drimbox.storage.outbox import Outbox
@@ -179,7 +179,7 @@ class Archive:
 
     async def search(self, query: Query) -> list[Attributes]:
         """What matches, as DICOM JSON items."""
-        return await self.database.reading(lambda: index.search(self.database.read_here, query))
+        return await self.database.reading(lambda: queries.search(self.database.read_here, query))
 
     async def held(self, study_uid: str, series_uid: str = "", sop_uid: str = "") -> list[Held]:
         """What we hold of a study, a series or an instance; empty when unknown."""
