@@ -6,7 +6,8 @@ Instance, Span, Report, Submission, Reader, Trace have their shape here; Archive
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from pathlib import Path
+from typing import Literal, NamedTuple
 
 # --- Instance and Span --------------------------------------------------------------------------------------------
 
@@ -32,6 +33,14 @@ class Span:
     offset: int
     length: int
     crc32: int
+
+
+class Place(NamedTuple):
+    """Where the bytes of an instance lie: `size_bytes` of the file at `path`, from `offset`."""
+
+    path: Path
+    offset: int
+    size_bytes: int
 
 
 # --- Who asks ------------------------------------------------------------------------------------------------------

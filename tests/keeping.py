@@ -3,9 +3,9 @@
 And `pidfd`, for tests of the processes that do.
 """
 
+import hashlib
 import os
 import select
-from dataclasses import dataclass
 from pathlib import Path
 
 import pydicom
@@ -16,27 +16,21 @@ from pydicom.filewriter import write_dataset
 
 from drimbox.dicom.part10 import InMemory, build_preface, read_preface
 from drimbox.dicom.scan import scan
-from drimbox.model import Span
+from drimbox.model import Place
+from drimbox.pixels.kept_file import KeptImage
 
 
-@dataclass(frozen=True)
-class Kept:
-    """Where it is, the transfer syntax it is kept in, its spans."""
-
-    path: Path
-    transfer_syntax: str
-    spans: tuple[Span, ...]
-
-
-def keep(folder: Path, content: bytes, name: str = "kept.dcm") -> Kept:
-    """Keep a Part 10 file as the archive does."""
+def keep(folder: Path, content: bytes, name: str = "kept.dcm", before: bytes = b"", after: bytes = b"") -> KeptImage:
+    """Keep a Part 10 file as the archive does. before, after: what else is in the same file."""
     received = read_preface(InMemory(content))
     names = scan(InMemory(content))
     kept = build_preface(names.sop_class_uid, names.ref.sop_uid, received.transfer_syntax)
     kept += content[received.data_set_offset :]
     path = folder / name
-    path.write_bytes(kept)
-    return Kept(path, received.transfer_syntax, scan(InMemory(kept)).spans)
+    path.write_bytes(before + kept + after)
+    digest = hashlib.sha256(content[received.data_set_offset :]).digest()
+    place = Place(path, len(before), len(kept))
+    return KeptImage(place, received.transfer_syntax, scan(InMemory(kept)).spans, digest)
 
 
 def compressed(transfer_syntax: str, frames: list[bytes], **attributes: object) -> bytes:

@@ -25,6 +25,7 @@ from drimbox.dicom.uid import DEFLATED_EXPLICIT_LITTLE_ENDIAN, EXPLICIT_LITTLE_E
 from drimbox.errors import Corrupt, Malformed, NotAcceptable, NotFound, TooLarge
 from drimbox.flows.admit import Admit
 from drimbox.model import Credentials, InstanceRef, Span
+from drimbox.pixels.kept_file import KeptImage
 from drimbox.pixels.plan import possible
 from drimbox.pixels.workers import Pixels
 from drimbox.storage.archive import Archive
@@ -173,8 +174,7 @@ class Retrieve:
         """The whole instance as a Part 10 file. Raises Corrupt, before the last chunk."""
         held = offer.held
         if transfer_syntax != held.transfer_syntax:
-            spans = await self.archive.spans(held)
-            async for chunk in self.pixels.native_instance(self.archive.path(held), held.transfer_syntax, spans):
+            async for chunk in self.pixels.native_instance(self._image(held, await self.archive.spans(held))):
                 yield chunk
             return
         digest = hashlib.sha256()
@@ -226,9 +226,11 @@ class Retrieve:
         if transfer_syntax != EXPLICIT_LITTLE_ENDIAN:
             raise NotFound("frame", "its place in the pixel data is not known")
         # Compressed, big endian, deflated; or of so few bits that frames do not begin at a byte.
-        path = self.archive.path(held)
-        async for content in self.pixels.native_frames(path, held.transfer_syntax, spans, numbers):
+        async for content in self.pixels.native_frames(self._image(held, spans), numbers):
             yield Frame(len(content), _whole(content))
+
+    def _image(self, held: Held, spans: tuple[Span, ...]) -> KeptImage:
+        return KeptImage(self.archive.place(held), held.transfer_syntax, spans, held.digest)
 
     async def _span_bytes(self, held: Held, spans: Sequence[Span], length: int) -> AsyncGenerator[bytes, None]:
         if length <= MOST_AT_ONCE_BYTES:

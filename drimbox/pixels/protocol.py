@@ -40,11 +40,15 @@ class Caps:
 class Job:
     """One request. `frames`: decode these; `outline`: tell how the instance is rewritten.
 
+    transfer_syntax: the one it is kept in; offset, size_bytes: of the instance in the open file; digest: in hex.
     spans: of each frame of `frame_numbers`, in the same order.
     """
 
     kind: Literal["frames", "outline"]
     transfer_syntax: str
+    offset: int
+    size_bytes: int
+    digest: str
     frame_numbers: Sequence[int] = ()
     spans: Sequence[Sequence[Span]] = ()
 

@@ -57,7 +57,7 @@ class Worker:
 
     def __init__(self, caps: Caps) -> None:
         self._caps = caps
-        self._images: dict[tuple[int, ...], _Image] = {}
+        self._images: dict[str, _Image] = {}
 
     def do(self, file: KeptFile, job: Job) -> Answer:
         """Answer, or raise a leaf of errors.py."""
@@ -66,7 +66,7 @@ class Worker:
             raise Corrupt("kept file", "its transfer syntax is not the one that was kept")
         if job.kind == "outline":
             return build_outline(rewrite(data_set, self._caps.frame_bytes))
-        image = self._images.get(file.identity) or self._remember(file.identity, data_set)
+        image = self._images.get(job.digest) or self._remember(job.digest, data_set)
         frames: list[bytes] = []
         size = 0
         for frame_number, spans in zip(job.frame_numbers, job.spans, strict=True):
@@ -82,7 +82,7 @@ class Worker:
                 break
         return Answer({}, frames)
 
-    def _remember(self, identity: tuple[int, ...], data_set: DataSet) -> _Image:
+    def _remember(self, digest: str, data_set: DataSet) -> _Image:
         description = DescriptionReader()
         pixels: Event | None = None
         for event in data_set.reader:
@@ -95,7 +95,7 @@ class Worker:
         image = _Image(checked_description(description.result(), self._caps.frame_bytes), *(pixels or ())[2:])
         if len(self._images) >= _MOST_REMEMBERED:
             self._images.clear()
-        self._images[identity] = image
+        self._images[digest] = image
         return image
 
     def _frame(self, data_set: DataSet, image: _Image, frame_number: int, spans: Sequence[Span]) -> bytes:
@@ -171,7 +171,7 @@ def serve(connection: socket.socket, caps: Caps) -> None:
         confine_time(time.process_time(), caps.cpu_s)
         parts: list[bytes] = []
         try:
-            answer = worker.do(KeptFile(descriptors[0]), job)
+            answer = worker.do(KeptFile(descriptors[0], job.offset, job.size_bytes), job)
             header, parts = build_answer(answer), answer.parts
         except DrimboxError as refusal:
             header = build_refusal(type(refusal).__name__, refusal.what, refusal.why, refusal.detail)

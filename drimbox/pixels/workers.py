@@ -17,16 +17,15 @@ import os
 import signal
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from itertools import groupby
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from drimbox.dicom.data_set import open_data_set
 from drimbox.dicom.elements import Limits
 from drimbox.dicom.part10 import Readable
 from drimbox.errors import Corrupt, DrimboxError, NotAcceptable, Unavailable
-from drimbox.model import Span
+from drimbox.model import Place, Span
 from drimbox.pixels.bits import BitJoiner
-from drimbox.pixels.kept_file import KeptFile, open_kept
+from drimbox.pixels.kept_file import KeptFile, KeptImage, open_kept
 from drimbox.pixels.plan import DECODABLE
 from drimbox.pixels.process import Died, WorkerProcess
 from drimbox.pixels.protocol import Answer, Caps, Job, read_outline
@@ -83,44 +82,42 @@ class Pixels:
             await self._idle.pop().end()
         self._alive = 0
 
-    async def native_frames(
-        self, path: Path, transfer_syntax: str, spans: Sequence[Span], frame_numbers: Sequence[int]
-    ) -> AsyncIterator[bytes]:
+    async def native_frames(self, image: KeptImage, frame_numbers: Sequence[int]) -> AsyncIterator[bytes]:
         """Yield these frames, in the order asked, as uncompressed little endian bytes (PS3.18 §8.7.3.3.2).
 
-        path: of the kept Part 10 file; transfer_syntax: the one it is kept in; spans: of the instance, or at least of
-        the frames asked, in order. frame_numbers count from 1; the same may be asked twice.
+        frame_numbers count from 1; the same may be asked twice.
         Raises NotFound for a frame that is not there, NotAcceptable when it cannot be decoded (ask for the stored
         syntax), TooLarge, Corrupt when the file is not what was kept, Unavailable when the workers are too busy. A bad
         frame is found when its turn comes, after those before it were yielded.
         """
-        where = _by_frame(spans)
+        where = _by_frame(image.spans)
         remaining = list(frame_numbers)
         while remaining:
             numbers = remaining[:_FRAMES_PER_JOB]
-            job = Job("frames", transfer_syntax, numbers, [where.get(number, ()) for number in numbers])
+            job = _job(image, "frames", numbers, [where.get(number, ()) for number in numbers])
             # A worker answers with at least one frame, and not always with all.
-            frames = (await self._run(path, job)).parts
+            frames = (await self._run(image, job)).parts
             if not 0 < len(frames) <= len(numbers):
                 raise RuntimeError("a pixel worker answered with another number of frames")
             del remaining[: len(frames)]
             for frame in frames:
                 yield frame
 
-    async def native_instance(self, path: Path, transfer_syntax: str, spans: Sequence[Span]) -> AsyncIterator[bytes]:
+    async def native_instance(self, image: KeptImage) -> AsyncIterator[bytes]:
         """Yield the whole instance as a Part 10 file in Explicit VR Little Endian, in pieces of a few MiB at most.
 
         The preface is ours, each value is the one received but for Photometric Interpretation, which tells what the
-        pixels have become. path, transfer_syntax, spans, and what is raised: as for `native_frames`. An instance whose
-        frames cannot be told apart is refused before the first piece.
+        pixels have become. What is raised: as for `native_frames`. An instance whose frames cannot be told apart is
+        refused before the first piece.
         """
-        segments = read_outline(await self._run(path, Job("outline", transfer_syntax)))
-        where = _by_frame(spans)
+        segments = read_outline(await self._run(image, _job(image, "outline")))
+        where = _by_frame(image.spans)
         if any(isinstance(part, Frames) and set(where) != set(range(1, part.count + 1)) for part in segments):
             raise NotAcceptable("instance", "its frames are not as many as it declares; ask for the stored syntax")
-        descriptor = await asyncio.to_thread(open_kept, path)
+        descriptor = await asyncio.to_thread(open_kept, image.place)
         try:
-            source = (await asyncio.to_thread(open_data_set, KeptFile(descriptor), Limits())).source
+            file = KeptFile(descriptor, image.place.offset, image.place.size_bytes)
+            source = (await asyncio.to_thread(open_data_set, file, Limits())).source
             for segment in segments:
                 match segment:
                     case bytes():
@@ -130,13 +127,13 @@ class Pixels:
                             yield piece
                     case Frames(count, frame_bits):
                         joiner = BitJoiner()
-                        async for frame in self.native_frames(path, transfer_syntax, spans, range(1, count + 1)):
+                        async for frame in self.native_frames(image, range(1, count + 1)):
                             yield joiner.add(frame, frame_bits)
                         yield joiner.end()
         finally:
             os.close(descriptor)
 
-    async def _run(self, path: Path, job: Job) -> Answer:
+    async def _run(self, image: KeptImage, job: Job) -> Answer:
         """Have a worker do `job`. A caller who gives up leaves it to end by itself, so that its worker lives on."""
         if job.transfer_syntax not in DECODABLE:
             raise NotAcceptable("transfer syntax", f"{job.transfer_syntax} is served as stored only")
@@ -145,9 +142,9 @@ class Pixels:
         if self._waiting >= self._queue:
             raise Unavailable("pixels", f"{self._queue} jobs are waiting already")
         self._waiting += 1
-        return await asyncio.shield(self._own(self._in_turn(path, job)))
+        return await asyncio.shield(self._own(self._in_turn(image.place, job)))
 
-    async def _in_turn(self, path: Path, job: Job) -> Answer:
+    async def _in_turn(self, place: Place, job: Job) -> Answer:
         """Wait for a worker to be free, then have it work."""
         try:
             async with asyncio.timeout(self._wait_s):
@@ -157,16 +154,16 @@ class Pixels:
         finally:
             self._waiting -= 1
         try:
-            return await self._work(path, job)
+            return await self._work(place, job)
         finally:
             self._turns.release()
 
-    async def _work(self, path: Path, job: Job) -> Answer:
+    async def _work(self, place: Place, job: Job) -> Answer:
         worker = await self._take()
         reusable = False
         try:
             async with asyncio.timeout(self._caps.job_s):
-                descriptor = await asyncio.to_thread(open_kept, path)
+                descriptor = await asyncio.to_thread(open_kept, place)
                 try:
                     answer = await worker.ask(descriptor, job)
                 finally:
@@ -244,6 +241,17 @@ class Pixels:
         self._tasks.discard(task)
         if not task.cancelled():
             task.exception()
+
+
+def _job(
+    image: KeptImage,
+    kind: Literal["frames", "outline"],
+    frame_numbers: Sequence[int] = (),
+    spans: Sequence[Sequence[Span]] = (),
+) -> Job:
+    place = image.place
+    digest = image.digest.hex()
+    return Job(kind, image.transfer_syntax, place.offset, place.size_bytes, digest, frame_numbers, spans)
 
 
 def _by_frame(spans: Sequence[Span]) -> Mapping[int, tuple[Span, ...]]:

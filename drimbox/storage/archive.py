@@ -22,7 +22,7 @@ from drimbox.dicom.part10 import Readable, build_preface
 from drimbox.dicom.scan import Summary
 from drimbox.durable import Spool, Volume
 from drimbox.errors import Corrupt, NotFound, Unavailable
-from drimbox.model import InstanceRef, Span
+from drimbox.model import InstanceRef, Place, Span
 from drimbox.storage import index, queries
 from drimbox.storage.database import Database, Row, Transaction
 from drimbox.storage.index import Held
@@ -231,6 +231,10 @@ class Archive:
     def path(self, held: Held) -> Path:
         """Where the kept file lies, for a worker that opens it itself, read only."""
         return self.root / held.file
+
+    def place(self, held: Held) -> Place:
+        """Where its bytes lie, for a worker that reads them itself."""
+        return Place(self.path(held), 0, held.size_bytes)
 
     async def forget(self, study_uid: str) -> int:
         """Remove a study: rows first, then files. For images on loan only; returns how many instances went."""

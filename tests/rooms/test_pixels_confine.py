@@ -46,19 +46,21 @@ def test_a_node_that_is_killed_leaves_no_worker(tmp_path):
     program = """
 import asyncio, json, sys
 from pathlib import Path
-from drimbox.model import Span
+from drimbox.model import Place, Span
+from drimbox.pixels.kept_file import KeptImage
 from drimbox.pixels.workers import Pixels
 async def main():
     room = Pixels(1)
     await room.start()
-    path, syntax, spans = json.loads(sys.argv[1])
-    async for _ in room.native_frames(Path(path), syntax, [Span(*span) for span in spans], [1]):
+    path, size, syntax, spans = json.loads(sys.argv[1])
+    image = KeptImage(Place(Path(path), 0, size), syntax, tuple(Span(*span) for span in spans), b"")
+    async for _ in room.native_frames(image, [1]):
         print(*[worker.pid for worker in [*room._idle]], flush=True)
     await asyncio.Event().wait()
 asyncio.run(main())
 """
     spans = [(span.frame_number, span.offset, span.length, span.crc32) for span in kept.spans]
-    argument = json.dumps([str(kept.path), kept.transfer_syntax, spans])
+    argument = json.dumps([str(kept.place.path), kept.place.size_bytes, kept.transfer_syntax, spans])
     with subprocess.Popen(
         [sys.executable, "-c", program, argument], stdout=subprocess.PIPE, text=True, env=environment()
     ) as node:

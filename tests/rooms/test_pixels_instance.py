@@ -34,7 +34,7 @@ async def room():
 
 async def rewritten(room, folder, content):
     kept = keep(folder, content)
-    parts = [part async for part in room.native_instance(kept.path, kept.transfer_syntax, kept.spans)]
+    parts = [part async for part in room.native_instance(kept)]
     return pydicom.dcmread(io.BytesIO(b"".join(parts)))
 
 
@@ -135,12 +135,12 @@ async def test_frames_fewer_than_declared_are_refused_before_the_first_byte(room
     )
     kept = keep(tmp_path, content)
     with pytest.raises(NotAcceptable):
-        await anext(room.native_instance(kept.path, kept.transfer_syntax, kept.spans))
+        await anext(room.native_instance(kept))
 
 
 async def test_pieces_stay_small(room, tmp_path):
     kept = keep(tmp_path, native(IMPLICIT, bytes(2 * 1500 * 2000), Rows=1500, Columns=2000))
-    sizes = [len(part) async for part in room.native_instance(kept.path, kept.transfer_syntax, kept.spans)]
+    sizes = [len(part) async for part in room.native_instance(kept)]
     assert max(sizes) <= 2**20
     assert sum(sizes) > 6_000_000
 

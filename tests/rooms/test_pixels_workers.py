@@ -5,6 +5,7 @@ import os
 import random
 import signal
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import imagecodecs
 import numpy as np
@@ -38,7 +39,7 @@ async def pixels(workers=1, **options):
 
 
 async def frames(room, kept, numbers):
-    return [frame async for frame in room.native_frames(kept.path, kept.transfer_syntax, kept.spans, numbers)]
+    return [frame async for frame in room.native_frames(kept, numbers)]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -71,7 +72,7 @@ async def test_frames_before_a_bad_one_are_given(room, tmp_path):
     kept = keep(tmp_path, compressed(HTJ2K, [STREAMS[0], STREAMS[1][:40] + bytes(60), STREAMS[2]]))
     given = []
     with pytest.raises(NotAcceptable):
-        async for frame in room.native_frames(kept.path, kept.transfer_syntax, kept.spans, [1, 2, 3]):
+        async for frame in room.native_frames(kept, [1, 2, 3]):
             given.append(frame)
     assert given == NATIVE[:1]
     assert await frames(room, kept, [3]) == NATIVE[2:]
@@ -81,11 +82,22 @@ async def test_bytes_that_are_not_those_kept_are_corrupt(room, kept):
     first = kept.spans[0]
     wrong = (Span(1, first.offset, first.length, first.crc32 ^ 1), *kept.spans[1:])
     with pytest.raises(Corrupt):
-        [f async for f in room.native_frames(kept.path, kept.transfer_syntax, wrong, [1])]
+        [f async for f in room.native_frames(replace(kept, spans=wrong), [1])]
+
+
+@pytest.mark.parametrize("transfer_syntax", [HTJ2K, BIG_ENDIAN])
+async def test_an_instance_inside_a_larger_file_is_read_as_if_alone(room, tmp_path, transfer_syntax):
+    pixels = bytes(range(256)) * 2
+    content = compressed(HTJ2K, STREAMS) if transfer_syntax == HTJ2K else native(BIG_ENDIAN, pixels)
+    alone = keep(tmp_path, content)
+    inside = keep(tmp_path, content, "pack", before=b"\xff" * 1001, after=b"\xff" * 999)
+    assert await frames(room, inside, [1]) == await frames(room, alone, [1])
+    whole = [b"".join([piece async for piece in room.native_instance(kept)]) for kept in (inside, alone)]
+    assert whole[0] == whole[1]
 
 
 async def test_a_file_that_is_gone_is_not_found(room, kept):
-    kept.path.unlink()
+    kept.place.path.unlink()
     with pytest.raises(NotFound):
         await frames(room, kept, [1])
 
@@ -93,7 +105,7 @@ async def test_a_file_that_is_gone_is_not_found(room, kept):
 async def test_a_syntax_we_do_not_decode_starts_no_worker(kept):
     async with pixels() as room:
         with pytest.raises(NotAcceptable):
-            [f async for f in room.native_frames(kept.path, "1.2.840.10008.1.2.4.102", kept.spans, [1])]
+            [f async for f in room.native_frames(replace(kept, transfer_syntax="1.2.840.10008.1.2.4.102"), [1])]
         assert pids(room) == []
 
 
@@ -117,7 +129,7 @@ async def test_a_decoder_that_does_not_answer_is_killed_and_replaced(kept):
     async with pixels(caps=Caps(job_s=0.5)) as room:
         await frames(room, kept, [1])
         (before,) = pids(room)
-        os.kill(before, signal.SIGSTOP)
+        stop_process(before)
         with pytest.raises(Unavailable):
             await frames(room, kept, [1])
         assert await frames(room, kept, [2]) == NATIVE[1:2]
@@ -128,7 +140,7 @@ async def test_a_decoder_that_crashes_refuses_the_frame_and_is_replaced(kept):
     async with pixels() as room:
         await frames(room, kept, [1])
         (worker,) = room._idle
-        os.kill(worker.pid, signal.SIGSTOP)
+        stop_process(worker.pid)
         asked = asyncio.create_task(frames(room, kept, [1]))
         while worker.jobs < 2:
             await asyncio.sleep(0)  # until it has the job
@@ -248,3 +260,9 @@ def j2k(picture):
 
 def pids(room):
     return [worker.pid for worker in room._idle]
+
+
+def stop_process(pid):
+    """Return once it has stopped: a signal alone may come after the next job."""
+    os.kill(pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOWAIT)
