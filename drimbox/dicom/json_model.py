@@ -34,12 +34,14 @@ _PATH = re.compile(r"[0-9A-F]{8}(/(0|[1-9][0-9]{0,6})/[0-9A-F]{8})*", re.ASCII)
 _MOST_PATH_CHARACTERS: Final = 2048
 
 
-def read_metadata(file: Readable, bulkdata_url: str, limits: Limits | None = None) -> dict[str, Any]:
+def read_metadata(
+    file: Readable, bulkdata_url: str, limits: Limits | None = None, *, as_written: bool = False
+) -> dict[str, Any]:
     """The data set of a file as one DICOM JSON model object. Pixel Data are not read. Raises Malformed, TooLarge.
 
     Pixel Data always, binary values past 1 KiB and others past 64 KiB, at any depth, are `BulkDataURI`: `bulkdata_url`,
     a slash, and the path of the attribute, such as `7FE00010`, or `00400275/0/00081199` for an attribute of the
-    first item of a sequence; `find_bulkdata` understands it.
+    first item of a sequence; `find_bulkdata` understands it. as_written: DS and IS as the text they are in the file.
     """
     reader = open_data_set(file, limits or Limits()).reader
     items: list[dict[str, Any]] = [{}]  # by level, the item being filled
@@ -76,7 +78,7 @@ def read_metadata(file: Readable, bulkdata_url: str, limits: Limits | None = Non
             value = value and b"ISO_IR 192"
         elif tag == _PIXEL_REPRESENTATION:
             signed = value[:1] == b"\x01" or value == b"\0\x01"
-        items[level][key] = to_json(vr, value, charsets[level], reader.little_endian)
+        items[level][key] = to_json(vr, value, charsets[level], reader.little_endian, as_written=as_written)
     return items[0]
 
 

@@ -27,13 +27,18 @@ NUMBERS: Final[dict[str, str]] = {
 _WORDS: Final[dict[str, str]] = {"OW": "H", "OL": "I", "OF": "I", "OD": "Q", "OV": "Q"}
 
 
-def to_json(vr: str, value: bytes, codecs: tuple[str, ...], little_endian: bool) -> dict[str, Any]:
-    """One element as the DICOM JSON model has it: `{"vr": ..., "Value": [...]}` or with InlineBinary."""
+def to_json(
+    vr: str, value: bytes, codecs: tuple[str, ...], little_endian: bool, *, as_written: bool = False
+) -> dict[str, Any]:
+    """One element as the DICOM JSON model has it: `{"vr": ..., "Value": [...]}` or with InlineBinary.
+
+    as_written: DS and IS stay the text they are in the file, for models where a number is text too.
+    """
     if not value:
         return {"vr": vr}
     if vr in BINARY:
         return {"vr": vr, "InlineBinary": b64encode(_swapped(vr, value, little_endian)).decode("ascii")}
-    read = _READERS.get(vr)
+    read = _read_codes if as_written and vr in ("DS", "IS") else _READERS.get(vr)
     if read:
         values = read(value, codecs)
     elif vr == "AT":

@@ -201,3 +201,10 @@ def test_a_header_that_is_cut_is_malformed_and_a_long_one_too_large() -> None:
         read_metadata(file(element(0x00080018, "UI", b"1.2.3", 8)), "")
     with pytest.raises(TooLarge):
         read_metadata(file(element(0x00080018, "UI", b"") * 20), "", Limits(max_elements=10))
+
+
+def test_numbers_written_as_text_can_stay_as_they_are_written() -> None:
+    data_set = element(0x00200013, "IS", b"+012 ") + element(0x00281050, "DS", b"40.00\\-1e3 ")
+    found = read_metadata(file(data_set), "bulk", as_written=True)
+    assert found["00200013"] == {"vr": "IS", "Value": ["+012"]}
+    assert found["00281050"] == {"vr": "DS", "Value": ["40.00", "-1e3"]}
