@@ -1,5 +1,6 @@
 """A CT corpus, the same bytes on every machine: 512 x 512 of 16 bits, smooth with noise, a header like a scanner's."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,12 +8,28 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+
+from drimbox.dicom.part10 import InMemory, read_preface
 
 ROOT = "1.2.826.0.1.3680043.10.9999.5"
 SIDE = 512
 PICTURES = 12  # different ones in a series; the others are these, shifted
+CT = str(CTImageStorage)
+EXPLICIT = str(ExplicitVRLittleEndian)
+HEADERS_A_STUDY = 100
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """One data set as a C-STORE carries it, in Explicit VR Little Endian."""
+
+    sop_class_uid: str
+    sop_uid: str
+    content: bytes | memoryview
 
 
 @dataclass(frozen=True)
@@ -26,11 +43,33 @@ class Corpus:
     def count(self) -> int:
         return sum(len(series) for series in self.files)
 
+    def data_sets(self) -> Iterator[DataSet]:
+        for path in (path for series in self.files for path in series):
+            content = path.read_bytes()
+            preface = read_preface(InMemory(content))
+            yield DataSet(preface.sop_class_uid, preface.sop_uid, memoryview(content)[preface.data_set_offset :])
 
-def make_corpus(folder: Path, series: int, slices: int) -> Corpus:
-    """Write `series` studies of one series of `slices` instances, a folder each."""
+
+def make_headers(count: int, first: int = 1) -> Iterator[DataSet]:
+    """Instances of nothing but a header of a scanner's, without pixels: studies of HEADERS_A_STUDY, from `first` on."""
+    template = _header(f"{ROOT}.8.1000000")
+    template.SOPInstanceUID, template.InstanceNumber = f"{template.SeriesInstanceUID}.1000", 1000
+    template.AccessionNumber = template.PatientID = "H1000000"
+    buffer = DicomBytesIO()
+    buffer.is_little_endian, buffer.is_implicit_VR = True, False
+    write_dataset(buffer, template)
+    encoded = buffer.getvalue()
+    for index in range(count):
+        study, instance = 1000000 + first + index // HEADERS_A_STUDY, 1001 + index % HEADERS_A_STUDY
+        content = encoded.replace(b".8.1000000.1.1000", b".8.%d.1.%d" % (study, instance))
+        content = content.replace(b".8.1000000", b".8.%d" % study).replace(b"H1000000", b"H%d" % study)
+        yield DataSet(CT, f"{ROOT}.8.{study}.1.{instance}", content)
+
+
+def make_corpus(folder: Path, series: int, slices: int, first: int = 1) -> Corpus:
+    """Write `series` studies of one series of `slices` instances, a folder each; `first` names the first study."""
     files = []
-    for number in range(1, series + 1):
+    for number in range(first, first + series):
         (folder / f"series{number}").mkdir(parents=True)
         pictures = _pictures(np.random.default_rng(number))
         template = _header(f"{ROOT}.{number}")

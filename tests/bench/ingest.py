@@ -1,51 +1,61 @@
 """C-STORE side by side: the same senders and the same instances to our node and to its peers, in turn.
 
 All on loopback, P-DATA of 128 KiB, TCP_NODELAY everywhere. A figure alone says little on a shared machine; the ratio
-inside one run says more. Our node answers once the instance is durable, audited and indexed; storescp does neither.
-ext4 avoids for some minutes the inodes that were freed: where many files were removed just before, creating one costs
-up to 0.3 ms more, to every receiver. Wait a while between two runs, or give --folder another place of the volume.
+inside one run says more. Our node answers once the instance is durable and audited; storescp is neither.
 """
 
 import argparse
-import os
 import statistics
-import subprocess
 import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from corpus import Corpus, make_corpus
-from receivers import NODELAY, PDU_BYTES, Orthanc, Ours, Receiver, Running, Storescp, run
+import scenarios
+from corpus import Corpus, make_corpus, make_headers
+from receivers import Floor, Orthanc, Ours, Receiver, Running, Storescp, installed, run, stored_bytes
 from replay import build_stream, replay
+from senders import Sender, read_senders
+from table import against, quantile, render
 
-STORESCU = Path("/usr/bin/storescu")  # not pynetdicom's of the same name
-WAIT_S = 300.0
-
-
-@dataclass(frozen=True)
-class Sender:
-    """send: to a place; how many seconds it took."""
-
-    name: str
-    send: Callable[[tuple[str, int]], float]
+AIM = {  # of issue and documentation: our rate over the peer's; with storescu it spends half the machine itself
+    ("Orthanc", "replay"): 3.5,
+    ("Orthanc", "storescu"): 3.0,
+    ("floor", "replay"): 0.6,
+    ("floor", "storescu"): 0.6,
+    ("storescp", "replay"): 1.0,
+    ("storescp", "storescu"): 1.0,
+}
+AIM_P99_MS = 100.0
+SENDERS = "replay1,replay4,replay16,storescu1,storescu4,storescu16"
+QUICK_SENDERS = "replay1,replay4,storescu4"
+WARM_UP = 32  # instances nobody counts, so that each receiver has loaded and touched what it needs
 
 
 @dataclass
 class Figures:
     """What one receiver did with one sender, a value each repetition."""
 
-    seconds: list[float] = field(default_factory=list)
-    cpu_s: list[float] = field(default_factory=list)
+    rates: list[float] = field(default_factory=list)
+    cpu_ms: list[float] = field(default_factory=list)
+    p50_ms: list[float] = field(default_factory=list)
+    p99_ms: list[float] = field(default_factory=list)
+
+    @property
+    def rate(self) -> float:
+        return statistics.median(self.rates)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--scenario", choices=["throughput", *scenarios.SCENARIOS], default="throughput")
+    parser.add_argument("--quick", action="store_true", help="one round of the few that tell most: half a minute")
     parser.add_argument("--series", type=int, default=4, help="series, a study each (default 4)")
-    parser.add_argument("--slices", type=int, default=60, help="instances a series (default 60)")
-    parser.add_argument("--repeat", type=int, default=3, help="repetitions, of which the median counts (default 3)")
-    parser.add_argument("--senders", default="replay1,replay4,storescu1,storescu4")
-    parser.add_argument("--receivers", default="DRIMbox,storescp,Orthanc")
+    parser.add_argument("--slices", type=int, default=75, help="instances a series (default 75)")
+    parser.add_argument("--repeat", type=int, help="rounds, of which the median counts (default 3)")
+    parser.add_argument("--senders", help=f"default {SENDERS}")
+    parser.add_argument("--receivers", default="DRIMbox,floor,storescp,Orthanc")
+    parser.add_argument("--workers", type=int, default=1, help="processes of our node (default 1)")
+    parser.add_argument("--objects", type=int, default=0, help="of the scenarios tiny, per-object and aged")
     parser.add_argument(
         "--folder", type=Path, default=None, help="work inside this one (default: the system's temporary folder)"
     )
@@ -53,97 +63,76 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(options: argparse.Namespace) -> int:
-    receivers = [r for r in _receivers() if r.name in options.receivers.split(",")]
+    if options.quick:
+        options.repeat, options.senders = options.repeat or 1, options.senders or QUICK_SENDERS
+    options.repeat, options.senders = options.repeat or 3, options.senders or SENDERS
+    wanted = options.receivers.split(",")
+    receivers: list[Receiver] = [Ours(options.workers), Floor(), Storescp(), Orthanc()]
+    receivers = installed([receiver for receiver in receivers if receiver.name in wanted])
     with tempfile.TemporaryDirectory(prefix="drimbox-bench-", dir=options.folder) as name:
-        folder = Path(name)
-        corpus = make_corpus(folder / "corpus", options.series, options.slices)
-        senders = [s for s in _senders(folder, corpus) if s.name in options.senders.split(",")]
-        results = {(s.name, r.name): Figures() for s in senders for r in receivers}
-        for turn in range(options.repeat):
-            for sender in senders:
-                for receiver in receivers:
-                    with run(receiver, folder / f"{turn}-{sender.name}-{receiver.name}") as running:
-                        _measure(sender, receiver, running, corpus, results[sender.name, receiver.name])
-        print(_table(results, senders, receivers, corpus, options))
+        scenario: Callable[..., str] = {"throughput": throughput, **scenarios.SCENARIOS}[options.scenario]
+        print(scenario(Path(name), receivers, options))
     return 0
 
 
-def _receivers() -> list[Receiver]:
-    found: list[Receiver] = []
-    for receiver in (Ours(), Storescp(), Orthanc()):
-        if Path(receiver.program).exists():
-            found.append(receiver)
-        else:
-            print(f"SKIPPED {receiver.name}: {receiver.program} is not installed")
-    return found
+def throughput(folder: Path, receivers: Sequence[Receiver], options: argparse.Namespace) -> str:
+    """Every sender to every receiver, in rounds; each round begins with another receiver."""
+    corpus = make_corpus(folder / "corpus", options.series, options.slices)
+    stream = build_stream(folder / "corpus.bin", corpus.data_sets())
+    warm_up = build_stream(folder / "warm_up.bin", make_headers(WARM_UP))
+    senders = read_senders(options.senders)
+    results = {(s.name, r.name): Figures() for s in senders for r in receivers}
+
+    def measure(sender: Sender, receiver: Receiver, running: Running) -> None:
+        replay(warm_up, running.place, 4)
+        figures = results[sender.name, receiver.name]
+        before = running.cpu_s()
+        sent = sender.send(corpus, stream, running.place)
+        cpu_s = running.cpu_s() - before
+        held, expected = receiver.count(running, corpus.count + WARM_UP), corpus.count + WARM_UP
+        if held != expected:
+            raise RuntimeError(f"{receiver.name} holds {held} of {expected} instances after {sender.name}")
+        if stored_bytes(running) < 0.99 * corpus.data_bytes:  # our corpus counts the prefaces of its files too
+            raise RuntimeError(f"{receiver.name} does not hold the bytes it acknowledged to {sender.name}")
+        figures.rates.append(corpus.count / sent.seconds)
+        figures.cpu_ms.append(cpu_s / corpus.count * 1000)
+        if sent.waits_ms:
+            figures.p50_ms.append(quantile(sent.waits_ms, 0.5))
+            figures.p99_ms.append(quantile(sent.waits_ms, 0.99))
+        print(f"  {sender.name:10} {receiver.name:9} {figures.rates[-1]:7.0f} inst/s", flush=True)
+
+    for turn in range(options.repeat):
+        for sender in senders:
+            for number in range(len(receivers)):
+                receiver = receivers[(number + turn) % len(receivers)]
+                with run(receiver, folder / f"{turn}-{sender.name}-{receiver.name}") as running:
+                    measure(sender, receiver, running)
+    return _report(results, senders, receivers, corpus, options)
 
 
-def _senders(folder: Path, corpus: Corpus) -> list[Sender]:
-    everything = [file for series in corpus.files for file in series]
-    one = build_stream(folder / "one.bin", [everything])
-    each = build_stream(folder / "each.bin", corpus.files)
-    folders = [series[0].parent for series in corpus.files]
-    found = [
-        Sender("replay1", lambda place: replay(one, place)),
-        Sender(f"replay{len(folders)}", lambda place: replay(each, place)),
-    ]
-    if STORESCU.exists():
-        found.append(Sender("storescu1", lambda place: _storescu([folders], place)))
-        found.append(Sender(f"storescu{len(folders)}", lambda place: _storescu([[f] for f in folders], place)))
-    else:
-        print(f"SKIPPED storescu: {STORESCU} is not installed")
-    return found
-
-
-def _storescu(associations: list[list[Path]], place: tuple[str, int]) -> float:
-    start = time.perf_counter()
-    options = ["-aec", "BENCH", "--max-pdu", str(PDU_BYTES), "+sd", place[0], str(place[1])]
-    processes = [
-        subprocess.Popen([STORESCU, *options, *folders], env=os.environ | NODELAY, stderr=subprocess.DEVNULL)
-        for folders in associations
-    ]
-    codes = [process.wait(WAIT_S) for process in processes]
-    if any(codes):
-        raise RuntimeError(f"storescu ended with {codes}")
-    return time.perf_counter() - start
-
-
-def _measure(sender: Sender, receiver: Receiver, running: Running, corpus: Corpus, figures: Figures) -> None:
-    before = running.cpu_s()
-    seconds = sender.send(running.place)
-    held = receiver.count(running)
-    if held != corpus.count:
-        raise RuntimeError(f"{receiver.name} holds {held} of {corpus.count} instances after {sender.name}")
-    figures.seconds.append(seconds)
-    figures.cpu_s.append(running.cpu_s() - before)
-    print(f"  {sender.name:10} {receiver.name:9} {corpus.count / seconds:7.0f} inst/s", flush=True)
-
-
-def _table(
+def _report(
     results: dict[tuple[str, str], Figures],
-    senders: list[Sender],
-    receivers: list[Receiver],
+    senders: Sequence[Sender],
+    receivers: Sequence[Receiver],
     corpus: Corpus,
     options: argparse.Namespace,
 ) -> str:
     ours = receivers[0].name
-    peers = [receiver.name for receiver in receivers[1:]]
-    head = ["sender", "receiver", "inst/s", "MB/s", "server ms/inst", f"{ours} is"]
-    rows = [head]
+    head = ["sender", "receiver", "inst/s", "MB/s", "server ms/inst", "p50 ms", "p99 ms", f"{ours} is"]
+    rows = []
     for sender in senders:
-        own = statistics.median(results[sender.name, ours].seconds)
-        for name in (ours, *peers):
-            figures = results[sender.name, name]
-            seconds = statistics.median(figures.seconds)
-            cpu_ms = statistics.median(figures.cpu_s) / corpus.count * 1000
-            rate, volume = corpus.count / seconds, corpus.data_bytes / seconds / 1e6
-            ratio = f"x{seconds / own:.2f}" if name != ours else ""
-            rows.append([sender.name, name, f"{rate:.0f}", f"{volume:.0f}", f"{cpu_ms:.2f}", ratio])
-    if options.markdown:
-        lines = ["| " + " | ".join(row) + " |" for row in rows]
-        lines.insert(1, "|---" * len(head) + "|")
-    else:
-        widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+        own = results[sender.name, ours]
+        for receiver in receivers:
+            found = results[sender.name, receiver.name]
+            waits = [f"{statistics.median(v):.1f}" if v else "" for v in (found.p50_ms, found.p99_ms)]
+            if receiver.name == ours:
+                last = f"p99 {waits[1]} ms (aim {AIM_P99_MS:.0f})" if sender.name == "replay16" else ""
+            else:
+                last = against(own.rate / found.rate, AIM.get((receiver.name, sender.kind), 1))
+            megabytes = found.rate * corpus.data_bytes / corpus.count / 1e6
+            cpu_ms = statistics.median(found.cpu_ms)
+            rows.append(
+                [sender.name, receiver.name, f"{found.rate:.0f}", f"{megabytes:.0f}", f"{cpu_ms:.2f}", *waits, last]
+            )
     title = f"{corpus.count} instances, {corpus.data_bytes / 1e6:.0f} MB, median of {options.repeat}"
-    return "\n".join([title, "", *lines])
+    return "\n".join([title, "", render(head, rows, markdown=options.markdown)])
