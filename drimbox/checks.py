@@ -13,6 +13,7 @@ from cryptography import x509
 from drimbox import clock
 from drimbox.egress import Egress, Identity
 from drimbox.errors import DrimboxError
+from drimbox.pacs.client import pacs_scu
 from drimbox.settings import Settings
 
 _TIMEOUT_S: Final = 5.0
@@ -33,7 +34,7 @@ async def run_checks(settings: Settings) -> list[Result]:
     """Every check, in the order of the installation guide. Nothing is written."""
     results = [Result("configuration", True, "read"), _disk(settings.node.data_dir), _clock()]
     results += [_certificate(name, path) for name, path in _certificates(settings)]
-    results += await asyncio.gather(*(_neighbour(*neighbour) for neighbour in _neighbours(settings)))
+    results += await asyncio.gather(*(_neighbour(*neighbour) for neighbour in _neighbours(settings)), _pacs(settings))
     return results
 
 
@@ -85,3 +86,14 @@ async def _neighbour(name: str, url: str, identity: Identity | None, ca: Path | 
     finally:
         await egress.close()
     return Result(name, True, f"answers (HTTP {answer.status})")
+
+
+async def _pacs(settings: Settings) -> Result:
+    """Does it answer C-ECHO, to our AE title?"""
+    if not settings.pacs.host:
+        return Result("PACS", True, "not configured")
+    try:
+        await pacs_scu(settings.pacs, settings.dicom.ae_title).echo()
+    except DrimboxError as error:
+        return Result("PACS", False, str(error))
+    return Result("PACS", True, "answers C-ECHO")

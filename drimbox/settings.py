@@ -148,6 +148,25 @@ class Peers(_Section):
     timeout_s: float = Field(60, gt=0)
 
 
+class Pacs(_Section):
+    """The PACS of the centre, as we call it. Off while `host` is empty.
+
+    retrieve_by: `move` needs our AE title and address in the PACS, `get` needs nothing there but a PACS that offers it.
+    """
+
+    ae_title: str = Field("PACS", min_length=1, max_length=16)
+    host: str = ""
+    port: int = Field(104, ge=1, le=65535)
+    retrieve_by: Literal["move", "get"] = "move"
+    timeout_s: float = Field(30, gt=0)  # one question with its answers
+    retrieve_timeout_s: float = Field(3600, gt=0)  # one study, all of it
+
+    @property
+    def place(self) -> Destination:
+        """Where it is. Only when it is configured."""
+        return Destination(ae_title=self.ae_title, host=self.host, port=self.port)
+
+
 class Kos(_Section):
     """The manifest. `uid_root` `2.25`: UUID-derived UIDs. `retrieve_url` derived from `http.public_url` when empty."""
 
@@ -204,6 +223,7 @@ class Settings(BaseSettings):
     dmp: Dmp = Dmp()
     psc: Psc = Psc()
     peers: Peers = Peers()
+    pacs: Pacs = Pacs()
     kos: Kos = Kos()
     publish: Publish = Publish()
     audit: Audit = Audit()

@@ -46,6 +46,8 @@ class _Tag(IntEnum):
     COMPLETED_SUB_OPERATIONS = 0x1021
     FAILED_SUB_OPERATIONS = 0x1022
     WARNING_SUB_OPERATIONS = 0x1023
+    MOVE_ORIGINATOR = 0x1030
+    MOVE_ORIGINATOR_MESSAGE_ID = 0x1031
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,8 @@ class Command:
     """One command set, request or response; what is absent is None or empty.
 
     message_id: of the request, in the response too. sop_class_uid, sop_uid: Affected or Requested, text from the
-    wire, not yet checked. move_destination: an AE title, of a C-MOVE.
+    wire, not yet checked. move_destination: an AE title, of a C-MOVE. originator: of the C-MOVE that this C-STORE is
+    part of, who asked for it and in which message.
     """
 
     field: int
@@ -76,6 +79,7 @@ class Command:
     error_comment: str = ""
     move_destination: str = ""
     sub_operations: SubOperations | None = None
+    originator: tuple[str, int] | None = None
 
 
 def read_command(data: bytes) -> Command:
@@ -136,6 +140,10 @@ def build_command(command: Command) -> bytes:
         body += _element(_Tag.AFFECTED_SOP_INSTANCE_UID, command.sop_uid.encode("ascii"))
     if command.sub_operations is not None:
         body += _build_sub_operations(command.sub_operations)
+    if command.originator is not None:
+        ae_title, message_id = command.originator
+        body += _element(_Tag.MOVE_ORIGINATOR, ae_title.encode("ascii"), b" ")
+        body += _element(_Tag.MOVE_ORIGINATOR_MESSAGE_ID, message_id.to_bytes(2, "little"))
     return _element(_Tag.GROUP_LENGTH, len(body).to_bytes(4, "little")) + bytes(body)
 
 

@@ -1,0 +1,155 @@
+"""One association as SCU. pynetdicom speaks the Upper Layer; the thread, the deadlines and the memory are ours.
+
+pynetdicom waits by blocking, so an association has a thread of its own, and time is kept outside of it: when it is up,
+or when nobody waits any more, the connection is cut, which ends whatever the thread was waiting for.
+"""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import Any, Final, TypeVar, cast
+
+from pynetdicom import AE, _config, build_context, build_role
+from pynetdicom.association import Association as Established
+from pynetdicom.transport import AssociationSocket
+
+from drimbox.dicom.uid import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from drimbox.errors import Unavailable
+from drimbox.settings import Destination
+
+T = TypeVar("T")
+
+MOST_CONTEXTS: Final = 128  # PS3.8 §9.3.2.2: presentation context ids are the odd numbers of a byte
+MAXIMUM_LENGTH: Final = 2**17
+_ASSOCIATE_S: Final = 30.0
+_RELEASE_S: Final = 10.0
+
+# It would write queries and answers, thus names of patients, into its log.
+_config.LOG_HANDLER_LEVEL = "none"
+_config.LOG_REQUEST_IDENTIFIERS = _config.LOG_RESPONSE_IDENTIFIERS = False
+
+
+class _Entity(AE):
+    """An application entity for one association. wire: its socket."""
+
+    wire: socket.socket
+
+    def _create_socket(self, *words: Any, **named: Any) -> AssociationSocket:
+        made = super()._create_socket(*words, **named)
+        self.wire = cast(socket.socket, made.socket)
+        self.wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return made
+
+
+class Association:
+    """An established association, for one operation at a time.
+
+    name: of the other end, for refusals. contexts: (SOP class, transfer syntax) -> context id.
+    """
+
+    def __init__(self, established: Established, wire: socket.socket, thread: ThreadPoolExecutor, name: str) -> None:
+        self.established = established
+        self.name = name
+        self._wire = wire
+        self._thread = thread
+        self.contexts = {
+            (str(context.abstract_syntax), str(context.transfer_syntax[0])): int(context.context_id or 0)
+            for context in established.accepted_contexts
+        }
+
+    async def call(self, work: Callable[[], T], seconds: float) -> T:
+        """Run `work`, which blocks, on the association's thread. Raises Unavailable when it takes longer."""
+        running = asyncio.wrap_future(self._thread.submit(work))
+        try:
+            async with asyncio.timeout(seconds):
+                return await asyncio.shield(running)
+        except TimeoutError as error:
+            raise Unavailable(self.name, f"no answer within {seconds:g} s") from error
+        finally:
+            if not running.done():
+                self.cut()
+                running.add_done_callback(_forget)
+
+    def cut(self) -> None:
+        """End the connection without a word; whoever waits for an answer hears that there is none. From any thread."""
+        with contextlib.suppress(OSError):
+            self._wire.shutdown(socket.SHUT_RDWR)
+
+    def gone(self) -> Unavailable:
+        """The refusal of whoever asked something of an association that is no more."""
+        return Unavailable(self.name, "the association ended before the answer")
+
+
+@asynccontextmanager
+async def associated(
+    place: Destination,
+    calling: str,
+    contexts: Iterable[tuple[str, Sequence[str]]],
+    *,
+    scp_of: Iterable[str] = (),
+    handlers: Sequence[tuple[Any, Callable[..., Any]]] = (),
+) -> AsyncIterator[Association]:
+    """An association to `place`, released at the end, cut when the block raises. Raises Unavailable.
+
+    contexts: abstract syntax and transfer syntaxes; those past 128 are not proposed. scp_of: the abstract syntaxes for
+    which we propose the SCP role and no SCU role (PS3.7 annex D.3.3.4). handlers: of pynetdicom's events.
+    """
+    name = f"{place.ae_title} at {place.host}:{place.port}"
+    entity = _Entity(calling)
+    entity.connection_timeout = entity.acse_timeout = _ASSOCIATE_S
+    entity.dimse_timeout = entity.network_timeout = None  # see Association.call
+    entity.implementation_class_uid = IMPLEMENTATION_CLASS_UID
+    entity.implementation_version_name = IMPLEMENTATION_VERSION_NAME
+    proposed = [build_context(abstract, list(syntaxes)) for abstract, syntaxes in contexts][:MOST_CONTEXTS]
+    roles: list[Any] = [build_role(abstract, scp_role=True) for abstract in scp_of]
+    thread = ThreadPoolExecutor(1, thread_name_prefix="pacs")
+
+    def open_() -> Established:
+        return entity.associate(
+            place.host,
+            place.port,
+            proposed,
+            ae_title=place.ae_title,
+            max_pdu=MAXIMUM_LENGTH,
+            ext_neg=roles,
+            evt_handlers=list(handlers),
+        )
+
+    def close() -> None:
+        """On the same thread, so after all that was asked for; and pynetdicom forgets sockets the other end closed."""
+        established = opening.result()
+        if established.is_established:
+            established.abort()
+        if established.dul.is_alive():
+            established.dul.join(_RELEASE_S)
+        entity.wire.close()
+
+    opening = thread.submit(open_)
+    try:
+        try:
+            established = await asyncio.wrap_future(opening)
+        except OSError as error:
+            raise Unavailable(name, "its name is not known") from error
+        if not established.is_established:
+            raise Unavailable(name, "no association: address, AE titles or load of the other end")
+        association = Association(established, entity.wire, thread, name)
+        try:
+            yield association
+        except BaseException:
+            association.cut()
+            raise
+        if established.is_established:
+            with contextlib.suppress(Unavailable):  # everything was said already
+                await association.call(established.release, _RELEASE_S)
+    finally:
+        thread.submit(close)
+        thread.shutdown(wait=False)
+
+
+def _forget(running: "asyncio.Future[Any]") -> None:
+    """Nobody waits for it any more; its error was told as `Unavailable`."""
+    if not running.cancelled():
+        running.exception()
