@@ -78,3 +78,40 @@ def report(message_id: str = "RIS|1", studies: tuple[str, ...] = (STUDY,), to_dm
         confidentiality=("MASQUE_PS",),
         to_dmp=to_dmp,
     )
+
+
+def rejection_note(
+    title: str, *rejected: pydicom.Dataset, number: int = 1, study: str = STUDY, **attributes: Any
+) -> FileDataset:
+    """A KOS with this document title that names these instances, under the study and series each of them has."""
+    made = ct(number=number, study=study)
+    for keyword in ("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated", "BitsStored"):
+        delattr(made, keyword)
+    for keyword in ("HighBit", "PixelRepresentation", "PixelData"):
+        delattr(made, keyword)
+    kos = "1.2.840.10008.5.1.4.1.1.88.59"
+    made.SOPClassUID = made.file_meta.MediaStorageSOPClassUID = kos
+    made.SOPInstanceUID = made.file_meta.MediaStorageSOPInstanceUID = f"{study}.99.{number}"
+    made.SeriesInstanceUID, made.SeriesNumber, made.Modality = f"{study}.99", 99, "KO"
+    made.ValueType = "CONTAINER"
+    name = pydicom.Dataset()
+    name.CodeValue, name.CodingSchemeDesignator, name.CodeMeaning = title, "DCM", "Rejected"
+    made.ConceptNameCodeSequence = [name]
+    studies: dict[str, dict[str, list[pydicom.Dataset]]] = {}
+    for instance in rejected:
+        item = pydicom.Dataset()
+        item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = instance.SOPClassUID, instance.SOPInstanceUID
+        studies.setdefault(instance.StudyInstanceUID, {}).setdefault(instance.SeriesInstanceUID, []).append(item)
+    evidence = []
+    for study_uid, series in studies.items():
+        told = pydicom.Dataset()
+        told.StudyInstanceUID, told.ReferencedSeriesSequence = study_uid, []
+        for series_uid, items in series.items():
+            one = pydicom.Dataset()
+            one.SeriesInstanceUID, one.ReferencedSOPSequence = series_uid, items
+            told.ReferencedSeriesSequence.append(one)
+        evidence.append(told)
+    made.CurrentRequestedProcedureEvidenceSequence = evidence
+    for keyword, value in attributes.items():
+        setattr(made, keyword, value)
+    return made

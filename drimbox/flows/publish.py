@@ -18,9 +18,10 @@ from drimbox.errors import Conflict, DrimboxError, NoSpace, NotFound, Unavailabl
 from drimbox.flows.admit import Admit
 from drimbox.kos.build import build_manifest
 from drimbox.kos.codes import KEY_OBJECT_SELECTION
+from drimbox.kos.document import MAX_BYTES
 from drimbox.kos.gather import gather_series
 from drimbox.kos.manifest import Manifest, ManifestSeries, new_uid
-from drimbox.kos.read import MAX_BYTES, is_selection_of_images, read_manifest
+from drimbox.kos.read import is_selection_of_images, read_manifest
 from drimbox.model import Credentials, Exam, Report, Submission
 from drimbox.settings import Settings
 from drimbox.storage.archive import Archive

@@ -22,11 +22,13 @@ from drimbox.dicom.part10 import Readable, build_preface
 from drimbox.dicom.scan import Summary
 from drimbox.durable import Spool, Volume
 from drimbox.errors import Corrupt, NotFound, Unavailable
+from drimbox.kos.rejection import Rejection
 from drimbox.model import InstanceRef, Place, Span
-from drimbox.storage import index, queries
+from drimbox.storage import index, queries, rejections
 from drimbox.storage.database import Database, Row, Transaction
 from drimbox.storage.index import Held
 from drimbox.storage.outbox import Outbox
+from drimbox.storage.rejections import Rejected
 
 T = TypeVar("T")
 
@@ -60,13 +62,17 @@ Outcome = Kept | AlreadyKept | SetAside
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A whole file found on the disk, relative to the root: what its row should say. written_at: as `kept_at`."""
+    """A whole file found on the disk, relative to the root: what its row should say. written_at: as `kept_at`.
+
+    note: what it says when it is a rejection note.
+    """
 
     file: str
     summary: Summary
     digest: bytes
     size_bytes: int
     written_at: float
+    note: Rejection | None = None
 
 
 class OpenFile:
@@ -121,16 +127,24 @@ class Archive:
         summary = summarise(spool)
         spool.sync()
         digest = spool.digest()
-        return self.database.submit(lambda transaction: self._keep(transaction, spool, summary, digest)).result()
+        note = rejections.read_note(spool, summary)
+        return self.database.submit(lambda transaction: self._keep(transaction, spool, summary, digest, note)).result()
 
-    def _keep(self, transaction: Transaction, spool: Spool, summary: Summary, digest: bytes) -> Outcome:
+    def _keep(
+        self, transaction: Transaction, spool: Spool, summary: Summary, digest: bytes, note: Rejection | None
+    ) -> Outcome:
         """On the writer's thread, so that two senders of one UID are decided one after the other."""
+        now = clock.now().timestamp()
         held = index.find_instance(transaction, summary.ref.sop_uid)
         if held and _is_same(held, summary, digest):
+            if rejections.restore(transaction, summary.ref.sop_uid, now):
+                self.outbox.study_changed(transaction, summary.ref.study_uid, now)
             return AlreadyKept(summary.ref)
         file = _file(summary, digest, aside=held is not None)
         self.volume.place(spool, file)
-        found = Found(file, summary, digest, spool.size, clock.now().timestamp())
+        if held is None:
+            rejections.restore(transaction, summary.ref.sop_uid, now)
+        found = Found(file, summary, digest, spool.size, now, note)
         return self._record(transaction, found, aside=held is not None)
 
     def _record(self, transaction: Transaction, found: Found, *, aside: bool, changed: bool = True) -> Outcome:
@@ -146,8 +160,11 @@ class Archive:
             )
             return SetAside(ref)
         index.insert(transaction, found.summary, found.file, found.size_bytes, found.digest, found.written_at)
-        if changed:
-            self.outbox.study_changed(transaction, ref.study_uid, clock.now().timestamp())
+        changes = {ref.study_uid}
+        if found.note:
+            changes |= rejections.record(transaction, found.note, found.written_at)
+        for study_uid in changes if changed else ():
+            self.outbox.study_changed(transaction, study_uid, clock.now().timestamp())
         return Kept(ref)
 
     def adopt(self, transaction: Transaction, found: Found, *, changed: bool = True, aside: bool = False) -> Outcome:
@@ -182,12 +199,16 @@ class Archive:
         return await self.database.reading(lambda: queries.search(self.database.read_here, query))
 
     async def held(self, study_uid: str, series_uid: str = "", sop_uid: str = "") -> list[Held]:
-        """What we hold of a study, a series or an instance; empty when unknown."""
+        """What we hold of a study, a series or an instance and show; empty when unknown, or rejected."""
         if sop_uid:  # a point look-up costs less than the way to another thread
             return index.list_held(self.database.read_here, study_uid, series_uid, sop_uid)
         return await self.database.reading(
             lambda: index.list_held(self.database.read_here, study_uid, series_uid, sop_uid)
         )
+
+    async def rejected(self, study_uid: str) -> list[Rejected]:
+        """What rejection notes took out of use of a study."""
+        return await self.database.reading(lambda: rejections.list_rejected(self.database.read_here, study_uid))
 
     async def spans(self, held: Held, frame_numbers: Sequence[int] | None = None) -> tuple[Span, ...]:
         """Where its frames lie, or those asked for, in order."""
@@ -244,6 +265,7 @@ class Archive:
             gone = "DELETE FROM set_aside WHERE sop_uid = ? RETURNING file, sop_uid"
             aside = [row for _, sop_uid in held for row in transaction.execute(gone, (sop_uid,))]
             transaction.execute("DELETE FROM study WHERE study_uid = ?", (study_uid,))
+            rejections.forget(transaction, study_uid)
             return held, aside
 
         def files(transaction: Transaction) -> None:

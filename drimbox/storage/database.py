@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 Values = Sequence[Any] | dict[str, Any]
 Row = tuple[Any, ...]
+Read = Callable[[str, Values], Sequence[Row]]
 
 _BUSY_S: Final = 0.0002
 _BUSY_TRIES: Final = 50_000

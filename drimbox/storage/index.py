@@ -5,7 +5,7 @@ Matching columns hold values as `dicom.match` compares them; `queries.py` reads 
 
 import struct
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
@@ -16,9 +16,8 @@ from drimbox.dicom.attributes import integer, text
 from drimbox.dicom.match import canonical, spellings
 from drimbox.dicom.scan import Summary
 from drimbox.model import InstanceRef, Span
-from drimbox.storage.database import Row, Transaction, Values
-
-Read = Callable[[str, Values], Sequence[Row]]
+from drimbox.storage.database import Read, Row, Transaction
+from drimbox.storage.rejections import shown_instance
 
 _SPAN: Final = struct.Struct("<IQQI")
 
@@ -61,8 +60,8 @@ def find_instance(transaction: Transaction, sop_uid: str) -> Held | None:
 
 
 def list_held(read: Read, study_uid: str, series_uid: str = "", sop_uid: str = "") -> list[Held]:
-    """What we hold of a study, a series or an instance, in the order of series and instance numbers."""
-    where, values = "i.study_uid = ?", [study_uid]
+    """What we hold and show of a study, a series or an instance, in the order of series and instance numbers."""
+    where, values = f"{shown_instance('i')} AND i.study_uid = ?", [study_uid]
     for column, uid in (("series_uid", series_uid), ("sop_uid", sop_uid)):
         if uid:
             where += f" AND i.{column} = ?"

@@ -11,8 +11,8 @@ import orjson
 
 from drimbox.dicom.attributes import Attributes
 from drimbox.dicom.match import Between, Criterion, OneOf, Query, Wildcard, satisfies
-from drimbox.storage.database import Row
-from drimbox.storage.index import Read
+from drimbox.storage.database import Read, Row
+from drimbox.storage.rejections import hidden_count, shown_instance, shown_series, shown_study
 
 _COLUMNS: Final = {
     "0020000D": "st.study_uid",
@@ -36,20 +36,32 @@ _FROM: Final = {
     "series": "study st JOIN series s USING (study_uid)",
     "instance": "study st JOIN series s USING (study_uid) JOIN instance i USING (study_uid, series_uid)",
 }
+# What a rejection note took out of use is in no answer, in no count and matches nothing.
+_SHOWN: Final = {
+    "study": shown_study("st"),
+    "series": shown_series("s"),
+    "instance": shown_instance("i"),
+}
+_SHOWN_INSIDE: Final = {
+    "patient_name": "1",
+    "series": shown_series("series"),
+    "instance": shown_instance("instance"),
+}
 _ORDER: Final = {
     "study": "st.study_date DESC, st.study_uid",
     "series": "st.study_date DESC, st.study_uid, s.series_number, s.series_uid",
     "instance": "st.study_date DESC, st.study_uid, s.series_number, s.series_uid, i.instance_number, i.sop_uid",
 }
+_SERIES_OF_STUDY: Final = f"FROM series c WHERE c.study_uid = st.study_uid AND {shown_series('c')}"
 _COUNTS: Final = {
     "study": (
-        "(SELECT count(*) FROM series c WHERE c.study_uid = st.study_uid), "
-        "(SELECT count(*) FROM instance c WHERE c.study_uid = st.study_uid), "
-        "(SELECT group_concat(DISTINCT nullif(c.modality, '')) FROM series c WHERE c.study_uid = st.study_uid)"
+        f"(SELECT count(*) {_SERIES_OF_STUDY}), "  # noqa: S608 constants, as below
+        f"(SELECT count(*) FROM instance c WHERE c.study_uid = st.study_uid) - {hidden_count('st', 'study_uid')}, "
+        f"(SELECT group_concat(DISTINCT nullif(c.modality, '')) {_SERIES_OF_STUDY})"
     ),
     "series": (
-        "(SELECT count(*) FROM instance c WHERE c.study_uid = st.study_uid AND c.series_uid = s.series_uid), "
-        "s.attributes"
+        "(SELECT count(*) FROM instance c WHERE c.study_uid = st.study_uid AND c.series_uid = s.series_uid)"  # noqa: S608
+        f" - {hidden_count('s', 'study_uid', 'series_uid')}, s.attributes"
     ),
     "instance": "s.attributes, i.attributes, i.transfer_syntax",
 }
@@ -60,7 +72,7 @@ def search(read: Read, query: Query) -> list[Attributes]:
     clauses, values, rest = _translated(query)
     sql = (
         f"SELECT st.attributes, {_COUNTS[query.level]} FROM {_FROM[query.level]}"  # noqa: S608 constants; values are bound
-        f"{' WHERE ' + ' AND '.join(clauses) if clauses else ''} ORDER BY {_ORDER[query.level]}"
+        f" WHERE {' AND '.join(clauses)} ORDER BY {_ORDER[query.level]}"
     )
     if not rest:
         found = [
@@ -90,7 +102,7 @@ def _page(rows: Sequence[Row], query: Query, rest: Mapping[str, Criterion]) -> l
 
 
 def _translated(query: Query) -> tuple[list[str], list[str], dict[str, Criterion]]:
-    clauses: list[str] = []
+    clauses = [_SHOWN[query.level]]
     values: list[str] = []
     rest: dict[str, Criterion] = {}
     for tag, criterion in query.criteria.items():
@@ -99,6 +111,7 @@ def _translated(query: Query) -> tuple[list[str], list[str], dict[str, Criterion
             table, inside = _INSIDE[tag]
             clause, bound = _clause(inside, criterion)
             if bound:
+                clause += f" AND {_SHOWN_INSIDE[table]}"
                 clauses.append(f"st.study_uid IN (SELECT study_uid FROM {table} WHERE {clause})")  # noqa: S608
                 values += bound
         elif (

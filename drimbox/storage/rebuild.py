@@ -26,7 +26,7 @@ _INDEX: Final = "index.db"
 _DRAFT: Final = "index.rebuild"
 _READY: Final = "index.ready"
 _SUFFIXES: Final = ("", "-wal", "-shm")  # a database and what SQLite keeps beside it
-_COPIED: Final = ("report", "job", "set_aside")  # in no file; a report before its jobs
+_COPIED: Final = ("report", "job", "set_aside", "rejected")  # in no file; a report before its jobs
 _BATCH: Final = 500
 _AHEAD: Final = 64  # files read before their rows are written
 _READERS: Final = max(2, min(8, os.cpu_count() or 2))  # digest and checksum run beside the interpreter
@@ -207,6 +207,8 @@ class _Old:
         last = 0
         try:
             names = [str(row[1]) for row in self._index.rows(f"PRAGMA table_info({table})")]
+            if not names:  # an index older than the table
+                return
             select = f"SELECT {', '.join(names)} FROM {table} NOT INDEXED"  # noqa: S608
             for row in self._index.each(f"{select} ORDER BY id"):
                 yield dict(zip(names, row, strict=True))

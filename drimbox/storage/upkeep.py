@@ -18,6 +18,7 @@ from drimbox.dicom.part10 import InMemory, Readable, read_preface
 from drimbox.dicom.scan import scan
 from drimbox.errors import Corrupt, DrimboxError
 from drimbox.storage.archive import Archive, Found, Kept, OpenFile, SetAside
+from drimbox.storage.rejections import read_note
 
 _NAME: Final = re.compile(r"[0-9a-f]{64}\.dcm")
 _BLOCK_BYTES: Final = 2**18
@@ -146,7 +147,8 @@ def examine(root: Path, file: str) -> Found:
                 digest = digest_of(source, read_preface(source).data_set_offset)
             if f"{digest.hex()}.dcm" != file.rpartition("/")[2]:
                 raise Corrupt("file", "its bytes are not those it was named for", detail=file)
-            return Found(file, scan(whole), digest, source.size, written_at)
+            summary = scan(whole)
+            return Found(file, summary, digest, source.size, written_at, read_note(whole, summary))
     except OSError as error:
         raise Corrupt("file", f"cannot be read (errno {error.errno})", detail=file) from error
 

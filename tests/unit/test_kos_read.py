@@ -17,8 +17,9 @@ from pydicom.sequence import Sequence
 
 from drimbox.errors import DrimboxError, Malformed, TooLarge
 from drimbox.kos.build import build_manifest
+from drimbox.kos.document import MAX_BYTES
 from drimbox.kos.manifest import Manifest, ManifestInstance, ManifestSeries
-from drimbox.kos.read import MAX_BYTES, is_selection_of_images, read_manifest
+from drimbox.kos.read import is_selection_of_images, read_manifest
 from drimbox.model import Identifier, Patient
 
 ROOT = Path(__file__).parents[2]
