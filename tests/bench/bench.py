@@ -1,4 +1,4 @@
-"""Figures, side by side with the peers: `scripts/bench ingest`."""
+"""Figures, side by side with the peers: `scripts/bench ingest`, `scripts/bench find`."""
 
 import argparse
 import sys
@@ -6,14 +6,19 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+import find
 import ingest
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    ingest.add_arguments(commands.add_parser("ingest", help=(ingest.__doc__ or "").partition("\n")[0]))
-    return ingest.main(parser.parse_args())
+    for name, module in (("ingest", ingest), ("find", find)):
+        command = commands.add_parser(name, help=(module.__doc__ or "").partition("\n")[0])
+        module.add_arguments(command)
+        command.set_defaults(main=module.main)
+    options = parser.parse_args()
+    return int(options.main(options))
 
 
 if __name__ == "__main__":

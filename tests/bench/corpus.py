@@ -50,20 +50,32 @@ class Corpus:
             yield DataSet(preface.sop_class_uid, preface.sop_uid, memoryview(content)[preface.data_set_offset :])
 
 
-def make_headers(count: int, first: int = 1) -> Iterator[DataSet]:
-    """Instances of nothing but a header of a scanner's, without pixels: studies of HEADERS_A_STUDY, from `first` on."""
+def make_headers(count: int, first: int = 1, a_study: int = HEADERS_A_STUDY) -> Iterator[DataSet]:
+    """Instances of a scanner's header alone, without pixels: studies of `a_study`, numbered from `first` on."""
     template = _header(f"{ROOT}.8.1000000")
     template.SOPInstanceUID, template.InstanceNumber = f"{template.SeriesInstanceUID}.1000", 1000
-    template.AccessionNumber = template.PatientID = "H1000000"
+    template.AccessionNumber = template.PatientID = label(0)
+    template.PatientName = f"{label(0)}^PREMIER"
     buffer = DicomBytesIO()
     buffer.is_little_endian, buffer.is_implicit_VR = True, False
     write_dataset(buffer, template)
     encoded = buffer.getvalue()
     for index in range(count):
-        study, instance = 1000000 + first + index // HEADERS_A_STUDY, 1001 + index % HEADERS_A_STUDY
-        content = encoded.replace(b".8.1000000.1.1000", b".8.%d.1.%d" % (study, instance))
-        content = content.replace(b".8.1000000", b".8.%d" % study).replace(b"H1000000", b"H%d" % study)
-        yield DataSet(CT, f"{ROOT}.8.{study}.1.{instance}", content)
+        number, instance = first + index // a_study, 1001 + index % a_study
+        study_uid = header_study_uid(number).encode()
+        content = encoded.replace(f"{ROOT}.8.1000000.1.1000".encode(), study_uid + b".1.%d" % instance)
+        content = content.replace(f"{ROOT}.8.1000000".encode(), study_uid)
+        content = content.replace(label(0).encode(), label(number).encode())
+        yield DataSet(CT, f"{header_study_uid(number)}.1.{instance}", content)
+
+
+def header_study_uid(number: int) -> str:
+    return f"{ROOT}.8.{1000000 + number}"
+
+
+def label(number: int) -> str:
+    """PatientID and AccessionNumber of the study of that number, and the family name of its patient."""
+    return f"H{1000000 + number}"
 
 
 def make_corpus(folder: Path, series: int, slices: int, first: int = 1) -> Corpus:

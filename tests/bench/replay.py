@@ -153,7 +153,7 @@ def _open(place: Place) -> socket.socket:
     peer.sendall(
         build_associate_request(AssociateRequest("BENCH", "REPLAY", (ProposedContext(1, CT, (EXPLICIT,)),), user))
     )
-    _expect(peer, Pdu.ASSOCIATE_AC)
+    expect(peer, Pdu.ASSOCIATE_AC)
     return peer
 
 
@@ -165,7 +165,7 @@ def _store(peer: socket.socket, source: int, part: Part) -> Acknowledged:
         offset += os.sendfile(peer.fileno(), source, offset, end - offset)
     peer.settimeout(WAIT_S)
     sent_s = time.perf_counter()
-    status = read_command(_expect(peer, Pdu.DATA)[6:]).status
+    status = read_command(expect(peer, Pdu.DATA)[6:]).status
     if status != 0:
         raise RuntimeError(f"status {status}")
     return Acknowledged(sent_s, time.perf_counter())
@@ -174,10 +174,11 @@ def _store(peer: socket.socket, source: int, part: Part) -> Acknowledged:
 def _release(peer: socket.socket) -> None:
     with peer:
         peer.sendall(build_release_request())
-        _expect(peer, Pdu.RELEASE_RP)
+        expect(peer, Pdu.RELEASE_RP)
 
 
-def _expect(peer: socket.socket, kind: Pdu) -> bytes:
+def expect(peer: socket.socket, kind: Pdu) -> bytes:
+    """The body of the next PDU, which must be of that kind."""
     found, length = HEADER.unpack(_exactly(peer, HEADER.size))
     body = _exactly(peer, length)
     if found != kind:
