@@ -1,9 +1,6 @@
 """The Upper Layer and the message exchange, with every byte chosen: what is served, what is refused, how it ends."""
 
-import contextlib
 import os
-import random
-import socket
 import sys
 import threading
 from pathlib import Path
@@ -359,55 +356,6 @@ def test_a_bug_is_a_processing_failure_with_an_incident(caplog: pytest.LogCaptur
         incident = response.error_comment.removeprefix("incident ")
         assert incident in [getattr(record, "incident", "") for record in caplog.records]
         assert scu.echo().status == 0
-
-
-ZOO = [
-    build_request([(CT, [EXPLICIT]), (VERIFICATION, [IMPLICIT])]),
-    build_request([(CT, [EXPLICIT])]).replace(b"SCANNER ", b"STRANGER"),
-    b"\2\0\0\0\0\4\0\0\0\0",
-    b"\3\0\0\0\0\4\0\1\1\1",
-    STORE,
-    STORE_COMMAND,
-    STORE[len(STORE_COMMAND) :],
-    STORE[:-3],
-    b"".join(build_data(3, build_command(Command(C_ECHO_RQ, 1, VERIFICATION)), True, 0)),
-    build_release_request(),
-    b"\6\0\0\0\0\4\0\0\0\0",
-    build_abort(AbortSource.SERVICE_USER),
-    b"\x99\0\0\0\0\4\0\0\0\0",
-    b"\4\0\0\0\0\7\0\0\0\4\1\3",
-    b"\4",
-]
-
-
-@pytest.mark.parametrize("seed", range(60))
-def test_every_event_in_every_state_ends_and_leaves_nothing(stage: Stage, ingest: MemoryIngest, seed: int) -> None:
-    """A random walk through the zoo, often from an open association; the other side then stops talking."""
-    chance = random.Random(seed)
-    events = chance.choices(ZOO, k=chance.randint(1, 6))
-    if chance.random() < 0.7:
-        events.insert(0, ZOO[0])
-    started = len(ingest.spools)
-    with RawScu(stage.place) as scu:
-        with contextlib.suppress(OSError):
-            for event in events:
-                scu.send(event)
-                if chance.random() < 0.5:  # let it be read alone
-                    scu.socket.settimeout(0.005)
-                    with contextlib.suppress(TimeoutError):
-                        scu.receive()
-                    scu.socket.settimeout(10)
-            scu.socket.shutdown(socket.SHUT_WR)
-        with contextlib.suppress(ConnectionError):
-            while scu.socket.recv(65536):
-                pass
-    with RawScu(stage.place) as scu:
-        scu.associate()
-        while stage.door.counts["connections"] > 1:
-            assert scu.echo().status == 0
-        scu.release()
-    whole = len(b"data set")  # its last bytes may be the first ones of another event
-    assert all(spool.is_discarded or len(spool.data) == whole for spool in ingest.spools[started:])
 
 
 def test_thousands_of_messages_leave_nothing_behind(stage: Stage) -> None:
