@@ -233,7 +233,7 @@ async def test_a_lost_index_is_refused_and_made_again_from_the_files(root, loss)
 async def test_jobs_and_reports_of_a_readable_index_are_kept(root):
     before = await filled(root)
     rebuilt = rebuild_index(root, ignore)
-    assert rebuilt.rows == {"instance": 11, "set_aside": 1, "report": 1, "job": 1}
+    assert rebuilt.rows == {"instance": 11, "set_aside": 1, "report": 1, "job": 1, "rejected": 0}
     assert rebuilt.lost == ()
     assert rebuilt.old.exists()
     archive = Archive(root)
