@@ -6,11 +6,11 @@ One TOML file and, over it, environment variables `DRIMBOX_<SECTION>__<KEY>`. Se
 
 import os
 import tomllib
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from drimbox.errors import Malformed
@@ -30,11 +30,22 @@ class Node(_Section):
     workers: int = Field(1, ge=1, le=64)
 
 
-class Caller(_Section):
-    """A DICOM application entity allowed to talk to us: AE title and address must both be right."""
+def _network(text: str) -> str:
+    """An address, or a network as CIDR; never all the world, which would be no list at all."""
+    if ip_network(text).prefixlen == 0:
+        raise ValueError("all addresses: list those that may talk")
+    return text
 
-    ae_title: str
-    address: str
+
+class Caller(_Section):
+    """A DICOM application entity allowed to talk to us: all that is told must be right.
+
+    address: of a host, or of a network (CIDR). certificate: subject that must have been shown over TLS, RFC 4514.
+    """
+
+    ae_title: str = Field(min_length=1, max_length=16)
+    address: Annotated[str, AfterValidator(_network)]
+    certificate: str = ""
 
 
 class Destination(_Section):
@@ -46,9 +57,10 @@ class Destination(_Section):
 
 
 class Dicom(_Section):
-    """The DIMSE door. `callers` empty: anyone from loopback, nobody else."""
+    """The DIMSE door. `callers` empty: anyone from loopback, nobody else, under whatever called AE title."""
 
     ae_title: str = Field("DRIMBOX", min_length=1, max_length=16)
+    other_titles: tuple[Annotated[str, Field(min_length=1, max_length=16)], ...] = ()
     host: str = "127.0.0.1"
     port: int = Field(11112, ge=0, le=65535)
     callers: tuple[Caller, ...] = ()

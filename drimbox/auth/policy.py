@@ -7,11 +7,15 @@ An AE title and an address are no proof of identity (PS3.15 §B is: TLS with cer
 local network out, which is what `dicom.callers` and `hl7.senders` promise.
 """
 
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import Final
 
 from drimbox.errors import Denied, Unidentified
 from drimbox.model import Action, Credentials, Door, Reader
-from drimbox.settings import Dicom, Hl7, Settings, is_loopback
+from drimbox.settings import Caller, Dicom, Hl7, Settings, is_loopback
+
+CALLED_TITLE: Final = "called AE title"
+"""What a Denied is about when the caller is known and asked for somebody else."""
 
 _ALLOWED: dict[Door, frozenset[Action]] = {
     "dicom": frozenset({"echo", "store", "search", "retrieve"}),
@@ -35,20 +39,29 @@ def decide(credentials: Credentials, action: Action, settings: Settings) -> Read
 
 
 def _dicom_caller(credentials: Credentials, dicom: Dicom) -> str:
-    """AE title and address together; spaces around an AE title mean nothing (PS3.5 §6.2, VR AE).
+    """AE title, address and certificate together; spaces around an AE title mean nothing (PS3.5 §6.2, VR AE).
 
-    Any called AE title is accepted: sites address one node by several, and the title proves nothing.
+    The called AE title is looked at last, so that a stranger does not learn ours by trying; and only where callers are
+    listed: on loopback every program calls the node by another name.
     """
     title = credentials.calling.strip(" ")
     if dicom.callers:
-        if not any(
-            title == caller.ae_title.strip(" ") and _is_same(credentials.address, caller.address)
-            for caller in dicom.callers
-        ):
-            raise Denied("association", "this AE title at this address is not in dicom.callers")
+        if not any(_is_caller(credentials, title, caller) for caller in dicom.callers):
+            raise Denied("association", "this AE title, address and certificate are not in dicom.callers")
+        if credentials.called.strip(" ") not in (title.strip(" ") for title in (dicom.ae_title, *dicom.other_titles)):
+            raise Denied(CALLED_TITLE, "not dicom.ae_title, nor one of dicom.other_titles")
     elif not _is_loopback(credentials.address):
         raise Denied("association", "dicom.callers is empty: only this machine may call")
-    return f"ae:{title}@{credentials.address}"
+    shown = f" [{credentials.certificate}]" if credentials.certificate else ""
+    return f"ae:{title}@{credentials.address}{shown}"
+
+
+def _is_caller(credentials: Credentials, title: str, caller: Caller) -> bool:
+    return (
+        title == caller.ae_title.strip(" ")
+        and _is_in(credentials.address, caller.address)
+        and caller.certificate in ("", credentials.certificate)
+    )
 
 
 def is_hl7_sender(address: str, hl7: Hl7) -> bool:
@@ -81,6 +94,12 @@ def _is_same(address: str, configured: str) -> bool:
     """Two spellings of one address are one address. A configured name is no address: it never matches."""
     parsed = _parsed(address)
     return parsed is not None and parsed == _parsed(configured)
+
+
+def _is_in(address: str, network: str) -> bool:
+    """Is the address this one, or one of this network (CIDR)?"""
+    parsed = _parsed(address)
+    return parsed is not None and (parsed in ip_network(network) or _is_same(address, network))
 
 
 def _parsed(address: str) -> IPv4Address | IPv6Address | None:

@@ -92,6 +92,7 @@ class Rejection:
 
 APPLICATION_CONTEXT_NOT_SUPPORTED: Final = Rejection(1, 1, 2)
 CALLING_TITLE_NOT_RECOGNIZED: Final = Rejection(1, 1, 3)
+CALLED_TITLE_NOT_RECOGNIZED: Final = Rejection(1, 1, 7)
 PROTOCOL_VERSION_NOT_SUPPORTED: Final = Rejection(1, 2, 2)
 TEMPORARY_CONGESTION: Final = Rejection(2, 3, 1)
 LOCAL_LIMIT_EXCEEDED: Final = Rejection(2, 3, 2)

@@ -4,8 +4,11 @@ import logging
 import secrets
 from collections.abc import Mapping
 
+from drimbox import clock
+from drimbox.auth.policy import CALLED_TITLE
 from drimbox.dicom.command import C_CANCEL_RQ, C_ECHO_RQ, C_FIND_RQ, C_GET_RQ, C_MOVE_RQ, C_STORE_RQ, VERIFICATION
 from drimbox.dicom.pdu import (
+    CALLED_TITLE_NOT_RECOGNIZED,
     CALLING_TITLE_NOT_RECOGNIZED,
     LOCAL_LIMIT_EXCEEDED,
     TEMPORARY_CONGESTION,
@@ -78,8 +81,9 @@ class Association:
         credentials = Credentials("dicom", self._link.address, calling=request.calling, called=request.called)
         try:
             reader = await self._ingest.association(credentials)
-        except (Denied, Unidentified):
-            self._reject(CALLING_TITLE_NOT_RECOGNIZED)
+        except (Denied, Unidentified) as refusal:
+            is_known = refusal.what == CALLED_TITLE
+            self._reject(CALLED_TITLE_NOT_RECOGNIZED if is_known else CALLING_TITLE_NOT_RECOGNIZED)
             return
         except DrimboxError as error:  # the trail cannot be written: nobody comes in
             log.error("association_failed", extra={"what": error.what, "why": error.why, "detail": error.detail})
@@ -101,7 +105,8 @@ class Association:
 
     def _reject(self, rejection: Rejection) -> None:
         extra = {"address": self._link.address, "source": rejection.source, "reason": rejection.reason}
-        log.warning("association_rejected", extra=extra)
+        if times := self._shared.refusals.count((self._link.address, rejection), clock.ticks()):
+            log.warning("association_rejected", extra=extra | {"times": times})
         self._counts.add("rejected")
         self._link.reject(rejection)
 

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import secrets
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, cast
 
 from drimbox.dicom.pdu import (
@@ -20,6 +20,7 @@ from drimbox.dicom.pdu import (
 from drimbox.dicom_scp.counts import Counts
 from drimbox.dicom_scp.framing import Breach, Framing, State, wrong_pdu
 from drimbox.dicom_scp.messages import Assembly, Message
+from drimbox.dicom_scp.refusals import Refusals
 from drimbox.errors import Malformed
 from drimbox.flows.ingest import Ingest
 from drimbox.flows.retrieve import Retrieve
@@ -44,6 +45,7 @@ class Shared:
     retrieve: Retrieve
     counts: Counts
     buffer: memoryview
+    refusals: Refusals = field(default_factory=Refusals)
     request_bytes: int = 0
 
 

@@ -83,8 +83,9 @@ def new_node(name: str, folder: Path, settings: dict[str, Any]) -> RunningNode:
         "dicom": {"port": node.dicom_port, "ae_title": name.upper()},
         "http": {"port": node.http_port},
         "hl7": {"port": node.hl7_port},
-        **settings,
     }
+    for title, values in settings.items():
+        sections[title] = sections.get(title, {}) | values
     (folder / f"{name}.toml").write_text("".join(_section(title, values) for title, values in sections.items()))
     return node
 

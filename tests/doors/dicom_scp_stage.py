@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from drimbox.auth.policy import CALLED_TITLE
 from drimbox.dicom_scp.receivers import DicomDoor
 from drimbox.errors import Denied, TooLarge
 from drimbox.model import Credentials, InstanceRef, Reader
@@ -55,6 +56,8 @@ class MemoryIngest:
         self.admitted.append(credentials)
         if credentials.calling == "STRANGER":
             raise Denied("association", "not in dicom.callers")
+        if credentials.called == "SOMEBODY":
+            raise Denied(CALLED_TITLE, "not ours")
         return Reader(credentials.calling, "dicom", credentials.address)
 
     async def finished(self, reader: Reader, stored: int, failed: int) -> None:

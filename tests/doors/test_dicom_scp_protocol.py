@@ -101,6 +101,7 @@ def test_a_full_house_of_contexts_is_answered(stage: Stage) -> None:
         (b"\0\1\0\0DRIMBOX", b"\0\2\0\0DRIMBOX", (1, 2, 2)),
         (b"1.2.840.10008.3.1.1.1", b"1.2.840.10008.3.1.1.2", (1, 1, 2)),
         (b"SCANNER ", b"STRANGER", (1, 1, 3)),
+        (b"DRIMBOX ", b"SOMEBODY", (1, 1, 7)),
     ],
 )
 def test_a_request_we_cannot_serve_is_rejected(

@@ -40,7 +40,7 @@ async def eventually(condition: Any, timeout_s: float = 60) -> Any:
 class Site:
     """A node and the place of its DMP, which may or may not run."""
 
-    def __init__(self, folder: Path, node: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, node: dict[str, Any], sections: dict[str, dict[str, Any]] | None = None) -> None:
         self.folder = folder
         self.certificates = make_certificates(folder / "certificates")
         self.dmp_port = free_port()
@@ -64,6 +64,7 @@ class Site:
                 "timeout_s": 5,
             },
             "publish": {"settle_s": 0, "poll_s": 0.1, "retry_first_s": 0.2, "retry_most_s": 1},
+            **(sections or {}),
         }
         self.node: RunningNode = new_node("node", folder, settings)
 
@@ -82,9 +83,9 @@ class Site:
 
 
 @contextlib.asynccontextmanager
-async def running(folder: Path, node: dict[str, Any] | None = None) -> AsyncIterator[Site]:
-    """A site whose node is up. node: settings of its section `node`."""
-    site = Site(folder, node or {})
+async def running(folder: Path, node: dict[str, Any] | None = None, **sections: dict[str, Any]) -> AsyncIterator[Site]:
+    """A site whose node is up. node: settings of its section `node`; sections: of others."""
+    site = Site(folder, node or {}, sections)
     await site.node.start()
     try:
         yield site

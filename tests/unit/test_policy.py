@@ -4,7 +4,7 @@ from typing import Any, get_args
 
 import pytest
 
-from drimbox.auth.policy import decide
+from drimbox.auth.policy import CALLED_TITLE, decide
 from drimbox.errors import Denied, Unidentified
 from drimbox.model import Action, Credentials, Door
 from drimbox.settings import Caller, Dicom, Hl7, Settings
@@ -15,7 +15,16 @@ def settings(**sections: Any) -> Settings:
 
 
 LISTED = settings(
-    dicom=Dicom(callers=(Caller(ae_title="MODALITY", address="192.168.1.5"), Caller(ae_title="PACS", address="::1"))),
+    dicom=Dicom(
+        callers=(
+            Caller(ae_title="MODALITY", address="192.168.1.5"),
+            Caller(ae_title="PACS", address="::1"),
+            Caller(ae_title="MR", address="10.20.0.0/16"),
+            Caller(ae_title="MR6", address="fd00:5::/64"),
+            Caller(ae_title="US", address="192.168.1.0/24", certificate="CN=us,O=Hospital"),
+        ),
+        other_titles=("OLD_NAME",),
+    ),
     hl7=Hl7(senders=("192.168.1.7", "fd00::7")),
 )
 EMPTY = settings()
@@ -31,10 +40,13 @@ EMPTY = settings()
         (LISTED, "MODALITY        ", "192.168.1.5", "ae:MODALITY@192.168.1.5"),
         (LISTED, "MODALITY", "::ffff:192.168.1.5", "ae:MODALITY@::ffff:192.168.1.5"),
         (LISTED, "PACS", "0:0:0:0:0:0:0:1", "ae:PACS@0:0:0:0:0:0:0:1"),
+        (LISTED, "MR", "10.20.255.1", "ae:MR@10.20.255.1"),
+        (LISTED, "MR", "::ffff:10.20.0.9", "ae:MR@::ffff:10.20.0.9"),
+        (LISTED, "MR6", "fd00:5::77", "ae:MR6@fd00:5::77"),
     ],
 )
 def test_known_applications_come_in(config: Settings, calling: str, address: str, identity: str) -> None:
-    reader = decide(Credentials("dicom", address, calling, "WHATEVER"), "store", config)
+    reader = decide(Credentials("dicom", address, calling, "DRIMBOX"), "store", config)
     assert (reader.identity, reader.door, reader.address) == (identity, "dicom", address)
 
 
@@ -50,11 +62,56 @@ def test_known_applications_come_in(config: Settings, calling: str, address: str
         (LISTED, "modality", "192.168.1.5"),
         (LISTED, "", "192.168.1.5"),
         (LISTED, "PACS", "192.168.1.5"),
+        (LISTED, "MR", "10.21.0.1"),
+        (LISTED, "MR", "::10.20.0.1"),
+        (LISTED, "MR6", "fd00:6::77"),
+        (LISTED, "US", "192.168.1.9"),  # without its certificate
     ],
 )
 def test_unknown_applications_are_denied(config: Settings, calling: str, address: str) -> None:
     with pytest.raises(Denied):
-        decide(Credentials("dicom", address, calling), "store", config)
+        decide(Credentials("dicom", address, calling, "DRIMBOX"), "store", config)
+
+
+@pytest.mark.parametrize(
+    ("certificate", "allowed"),
+    [("CN=us,O=Hospital", True), ("CN=US,O=Hospital", False), ("O=Hospital,CN=us", False), ("", False)],
+)
+def test_a_caller_with_a_certificate_must_show_it(certificate: str, allowed: bool) -> None:
+    credentials = Credentials("dicom", "192.168.1.9", "US", "DRIMBOX", certificate=certificate)
+    if allowed:
+        assert decide(credentials, "store", LISTED).identity == "ae:US@192.168.1.9 [CN=us,O=Hospital]"
+    else:
+        with pytest.raises(Denied):
+            decide(credentials, "store", LISTED)
+
+
+@pytest.mark.parametrize(
+    ("config", "called", "allowed"),
+    [
+        (LISTED, "DRIMBOX", True),
+        (LISTED, "DRIMBOX         ", True),
+        (LISTED, "OLD_NAME", True),
+        (LISTED, "drimbox", False),
+        (LISTED, "ANY-SCP", False),
+        (LISTED, "", False),
+        (EMPTY, "ANY-SCP", True),
+    ],
+)
+def test_the_called_title_is_checked_where_callers_are_listed(config: Settings, called: str, allowed: bool) -> None:
+    credentials = Credentials("dicom", "::1", "PACS", called)
+    if allowed:
+        decide(credentials, "store", config)
+    else:
+        with pytest.raises(Denied) as refused:
+            decide(credentials, "store", config)
+        assert refused.value.what == CALLED_TITLE
+
+
+def test_a_stranger_is_not_told_whether_the_called_title_is_ours() -> None:
+    with pytest.raises(Denied) as refused:
+        decide(Credentials("dicom", "192.168.1.5", "STRANGER", "WRONG"), "store", LISTED)
+    assert refused.value.what != CALLED_TITLE
 
 
 @pytest.mark.parametrize(
