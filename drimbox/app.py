@@ -24,7 +24,8 @@ from drimbox.flows.publish import Publish
 from drimbox.flows.retrieve import Retrieve
 from drimbox.hl7.mllp import Hl7Door
 from drimbox.peers.wado_client import PeerClient
-from drimbox.pixels.workers import Pixels
+from drimbox.pixels.images import Pixels
+from drimbox.pixels.pool import Pool
 from drimbox.portal.api import create_api
 from drimbox.portal.listener import Listener
 from drimbox.portal.site import site
@@ -111,7 +112,7 @@ def build(settings: Settings) -> Node:
 def _wire(settings: Settings, trail: Trail, own: Archive, visiting: Archive, held: contextlib.ExitStack) -> Node:
     admit = Admit(settings, trail)
     egress = Egress(_allowed(settings))
-    pixels = Pixels()
+    pixels = Pixels(Pool())
     dmp = DmpClient(settings.dmp, egress, clock)
     # The HTTP address is known before anything is served: a port 0 in tests still gives true retrieve URLs.
     root = _Root()

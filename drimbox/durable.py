@@ -330,6 +330,23 @@ def write_file(path: Path, data: bytes) -> None:
     _sync_path(path.parent)
 
 
+def write_disposable(path: Path, data: bytes) -> None:
+    """Write `path` for whoever can lose it: nothing is synced, a crash may leave any part of it. Raises OSError."""
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+    file = disk.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[disk.write(file, view) :]
+        disk.rename(draft, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            disk.unlink(draft)
+        raise
+    finally:
+        os.close(file)
+
+
 def rename_file(source: Path, target: Path) -> None:
     """Give `source` the name `target`, in the same folder, for good. Raises NoSpace, Unavailable."""
     try:

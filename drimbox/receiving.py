@@ -21,7 +21,8 @@ from drimbox.flows.admit import Admit
 from drimbox.flows.ingest import Ingest
 from drimbox.flows.retrieve import Retrieve
 from drimbox.log import set_up_log
-from drimbox.pixels.workers import Pixels
+from drimbox.pixels.images import Pixels
+from drimbox.pixels.pool import Pool
 from drimbox.settings import Settings
 from drimbox.storage.archive import Archive
 
@@ -51,7 +52,7 @@ async def _receive(channel: socket.socket, settings: Settings, number: int) -> N
     own = Archive(folder / "own", settings.publish.settle_s)
     admit = Admit(settings, trail)
     ingest = Ingest(own, admit, settings.dicom.max_object_bytes)
-    retrieve = Retrieve(own, admit, Pixels())  # its workers are not started: the door gives stored bytes only
+    retrieve = Retrieve(own, admit, Pixels(Pool()))  # its workers are not started: the door gives stored bytes only
     share = -(-settings.dicom.max_associations // settings.node.workers)
     receiver = Receiver(
         f"dicom-receiver-{number}",

@@ -20,7 +20,9 @@ from drimbox.dicomweb.door import DicomWeb
 from drimbox.flows.admit import Admit
 from drimbox.flows.ingest import Ingest
 from drimbox.flows.retrieve import Retrieve
-from drimbox.pixels.workers import Pixels
+from drimbox.pixels.cache import FrameCache
+from drimbox.pixels.images import Pixels
+from drimbox.pixels.pool import Pool
 from drimbox.settings import Settings
 from drimbox.storage.archive import Archive
 
@@ -87,7 +89,7 @@ def big_instance(number: int, frames: int) -> bytes:
 class Box:
     """An archive and its door, served by uvicorn on a free port, on a loop of its own thread."""
 
-    def __init__(self, folder: Path, only_study: str = "") -> None:
+    def __init__(self, folder: Path, only_study: str = "", *, lossy: bool = False) -> None:
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self.loop.run_forever)
         self.thread.start()
@@ -96,7 +98,7 @@ class Box:
         self.trail = Trail(folder / "trail.jsonl")
         admit = Admit(Settings(), self.trail)
         self.ingest = Ingest(self.archive, admit, 2**30)
-        self.pixels = self.run(self._start_pixels())
+        self.pixels = self.run(self._start_pixels(lossy))
         self.retrieve = Retrieve(self.archive, admit, self.pixels, only_study)
         config = uvicorn.Config(
             DicomWeb(self.retrieve, ROOT),  # type: ignore[arg-type]
@@ -108,8 +110,8 @@ class Box:
             self.run(asyncio.sleep(0.005))
         self.port: int = self.server.servers[0].sockets[0].getsockname()[1]
 
-    async def _start_pixels(self) -> Pixels:
-        pixels = Pixels(1)
+    async def _start_pixels(self, lossy: bool) -> Pixels:
+        pixels = Pixels(Pool(1), FrameCache(self.folder / "made", 2**24), lossy=lossy)
         await pixels.start()
         return pixels
 

@@ -30,7 +30,7 @@ def keep(folder: Path, content: bytes, name: str = "kept.dcm", before: bytes = b
     path.write_bytes(before + kept + after)
     digest = hashlib.sha256(content[received.data_set_offset :]).digest()
     place = Place(path, len(before), len(kept))
-    return KeptImage(place, received.transfer_syntax, scan(InMemory(kept)).spans, digest)
+    return KeptImage(place, names.ref.study_uid, received.transfer_syntax, scan(InMemory(kept)).spans, digest)
 
 
 def compressed(transfer_syntax: str, frames: list[bytes], **attributes: object) -> bytes:

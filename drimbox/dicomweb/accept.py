@@ -151,9 +151,16 @@ def _choose(ranges: Sequence[MediaRange], offers: Sequence[Choice], stored: str,
         # In offer order, each once; all are words of ours.
         words = dict.fromkeys(f'"{offer.media_type}"; transfer-syntax={offer.transfer_syntax}' for offer in offers)
         raise NotAcceptable("Accept", "possible here: " + ", ".join(f"multipart/related; type={w}" for w in words))
+    # What must be encoded is made for who names it, or for who accepts nothing cheaper.
+    ready = (stored, EXPLICIT_LITTLE_ENDIAN)
+    weighed = [w for w in weighed if w[1].transfer_syntax in ready or _is_named(ranges, w[1])] or weighed
     best = max(q for q, _ in weighed)
     kept = [(q, offer) for q, offer in weighed if offer.transfer_syntax == stored and q >= best * STORED_IS_WORTH]
     return max(kept or weighed, key=lambda pair: pair[0])[1]  # of equals, the first offered
+
+
+def _is_named(ranges: Sequence[MediaRange], offer: Choice) -> bool:
+    return any(r.transfer_syntax == offer.transfer_syntax and r.q > 0 for r in ranges)
 
 
 def weigh(ranges: Sequence[MediaRange], offer: Choice, *, strict_parts: bool = True) -> float:

@@ -19,7 +19,7 @@ from drimbox.dicomweb.accept import (
     choose_plain,
 )
 from drimbox.dicomweb.answers import Answer, Stream, gzipped, is_unchanged, validators
-from drimbox.dicomweb.media_types import DICOM, DICOM_JSON, JSON, OCTET_STREAM
+from drimbox.dicomweb.media_types import DICOM, DICOM_JSON, EXPLICIT_LITTLE_ENDIAN, JSON, OCTET_STREAM
 from drimbox.dicomweb.multipart import Multipart
 from drimbox.dicomweb.request import Request
 from drimbox.errors import Malformed
@@ -50,7 +50,7 @@ class Wado:
         """A study, a series or an instance, each instance a Part 10 file."""
         ranges = request.accept
         offers = await self.retrieve.instances(request.credentials, study, series, sop)
-        choices = _choices(offers, lambda possible: choose_instance(ranges, possible, one=bool(sop)))
+        offers, choices = await self._chosen(offers, lambda possible: choose_instance(ranges, possible, one=bool(sop)))
         syntaxes = [choice.transfer_syntax for choice in choices]
         if sop:
             if choices[0].multipart:
@@ -101,13 +101,26 @@ class Wado:
                     opening = b""
         yield multipart.closing()
 
+    async def _chosen(
+        self, offers: Sequence[Offer], choose: Callable[[tuple[str, ...]], Choice]
+    ) -> tuple[list[Offer], list[Choice]]:
+        """The choice for each offer, thought over again where the pixels themselves rule it out."""
+        choices = _choices(offers, choose)
+        syntaxes = [choice.transfer_syntax for choice in choices]
+        ready = ((offer.possible[0], EXPLICIT_LITTLE_ENDIAN) for offer in offers)
+        if all(syntax in cheap for syntax, cheap in zip(syntaxes, ready, strict=True)):
+            return list(offers), choices
+        narrowed = await self.retrieve.narrowed(offers, syntaxes)
+        return narrowed, _choices(narrowed, choose)
+
     # --- Frames ---------------------------------------------------------------------------------------------------
 
     async def frames(self, request: Request, study: str, series: str, sop: str, frame_list: str) -> Answer:
         """Some frames of an instance."""
         ranges, numbers = request.accept, read_frame_list(frame_list)
         offer = await self.retrieve.frames(request.credentials, study, series, sop, numbers)
-        choice = choose_frame(ranges, offer.possible, one=len(numbers) == 1)
+        one = len(numbers) == 1
+        (offer,), (choice,) = await self._chosen([offer], lambda possible: choose_frame(ranges, possible, one=one))
         headers, unchanged = _validated(request, [offer], [choice.media_type, choice.transfer_syntax, frame_list])
         if unchanged:
             return Answer(304, headers)

@@ -25,9 +25,8 @@ from drimbox.dicom.uid import DEFLATED_EXPLICIT_LITTLE_ENDIAN, EXPLICIT_LITTLE_E
 from drimbox.errors import Corrupt, Malformed, NotAcceptable, NotFound, TooLarge
 from drimbox.flows.admit import Admit
 from drimbox.model import Credentials, InstanceRef, Span
+from drimbox.pixels.images import Pixels
 from drimbox.pixels.kept_file import KeptImage
-from drimbox.pixels.plan import possible
-from drimbox.pixels.workers import Pixels
 from drimbox.storage.archive import Archive
 from drimbox.storage.index import Held
 
@@ -122,7 +121,7 @@ class Retrieve:
             raise NotFound("frame", "this instance has no pixel data")
         if any(not 1 <= number <= held.number_of_frames for number in numbers):
             raise NotFound("frame", f"this instance has {held.number_of_frames}")
-        return Offer(held, possible_frames(held.transfer_syntax))
+        return Offer(held, self._possible_frames(held.transfer_syntax))
 
     async def bulkdata(self, credentials: Credentials, study: str, series: str, sop: str, path: str) -> Bulkdata:
         """One value of an instance, by the path its metadata gave. Raises NotFound, Malformed."""
@@ -146,7 +145,34 @@ class Retrieve:
         held = await self.archive.held(study, series, sop)
         if not held:
             raise NotFound("instance" if sop else "series" if series else "study", "not held here")
-        return [Offer(one, possible(one.transfer_syntax)) for one in held]
+        return [self._offer(one) for one in held]
+
+    def _offer(self, held: Held) -> Offer:
+        return Offer(held, self.pixels.possible(held.transfer_syntax, has_pixels=held.number_of_frames > 0))
+
+    def _possible_frames(self, stored: str) -> tuple[str, ...]:
+        """The transfer syntaxes frames of an instance kept in `stored` can be given in, the cheapest first.
+
+        Native frames have one name on the web, Explicit VR Little Endian: PS3.18 §8.7.3 allows neither Implicit VR nor
+        Big Endian there, and the bytes of a frame do not know whether VRs were written.
+        """
+        known = TRANSFER_SYNTAXES.get(stored)
+        is_native = known is not None and not known.encapsulated
+        return self.pixels.possible(EXPLICIT_LITTLE_ENDIAN if is_native else stored)
+
+    async def narrowed(self, offers: Sequence[Offer], chosen: Sequence[str]) -> list[Offer]:
+        """The same offers; those of which the chosen syntax must be encoded, less what their pixels rule out."""
+        return await asyncio.to_thread(
+            lambda: [self._narrowed(offer, syntax) for offer, syntax in zip(offers, chosen, strict=True)]
+        )
+
+    def _narrowed(self, offer: Offer, chosen: str) -> Offer:
+        if chosen in (offer.possible[0], EXPLICIT_LITTLE_ENDIAN):
+            return offer
+        with self.archive.open(offer.held) as file:
+            really = set(self.pixels.possible_for(file, offer.held.transfer_syntax))
+        first, *others = offer.possible
+        return Offer(offer.held, (first, *(syntax for syntax in others if syntax in really)))
 
     # --- Bytes, once admitted -------------------------------------------------------------------------------------
 
@@ -174,8 +200,10 @@ class Retrieve:
         """The whole instance as a Part 10 file. Raises Corrupt, before the last chunk."""
         held = offer.held
         if transfer_syntax != held.transfer_syntax:
-            async for chunk in self.pixels.native_instance(self._image(held, await self.archive.spans(held))):
-                yield chunk
+            image = self._image(held, await self.archive.spans(held))
+            async with aclosing(self.pixels.instance(image, transfer_syntax)) as pieces:
+                async for chunk in pieces:
+                    yield chunk
             return
         digest = hashlib.sha256()
         for start in range(0, held.size_bytes, CHUNK_BYTES):
@@ -217,20 +245,22 @@ class Retrieve:
         wanted: dict[int, list[Span]] = {number: [] for number in numbers}
         for span in spans:
             wanted[span.frame_number].append(span)
-        in_file = transfer_syntax == held.transfer_syntax or _has_native_frames(held.transfer_syntax)
+        is_native = transfer_syntax == EXPLICIT_LITTLE_ENDIAN and _has_native_frames(held.transfer_syntax)
+        in_file = transfer_syntax == held.transfer_syntax or is_native
         if in_file and all(wanted.values()):
             for number in numbers:
                 length = sum(span.length for span in wanted[number])
                 yield Frame(length, self._span_bytes(held, wanted[number], length))
             return
-        if transfer_syntax != EXPLICIT_LITTLE_ENDIAN:
+        if transfer_syntax == held.transfer_syntax and transfer_syntax != EXPLICIT_LITTLE_ENDIAN:
             raise NotFound("frame", "its place in the pixel data is not known")
-        # Compressed, big endian, deflated; or of so few bits that frames do not begin at a byte.
-        async for content in self.pixels.native_frames(self._image(held, spans), numbers):
-            yield Frame(len(content), _whole(content))
+        # To be made; or of so few bits that frames do not begin at a byte.
+        async with aclosing(self.pixels.frames(self._image(held, spans), numbers, transfer_syntax)) as frames:
+            async for content in frames:
+                yield Frame(len(content), _whole(content))
 
     def _image(self, held: Held, spans: tuple[Span, ...]) -> KeptImage:
-        return KeptImage(self.archive.place(held), held.transfer_syntax, spans, held.digest)
+        return KeptImage(self.archive.place(held), held.ref.study_uid, held.transfer_syntax, spans, held.digest)
 
     async def _span_bytes(self, held: Held, spans: Sequence[Span], length: int) -> AsyncGenerator[bytes, None]:
         if length <= MOST_AT_ONCE_BYTES:
@@ -272,18 +302,6 @@ class Frame:
 
 async def _whole(content: bytes) -> AsyncGenerator[bytes, None]:
     yield content
-
-
-def possible_frames(stored: str) -> tuple[str, ...]:
-    """The transfer syntaxes frames of an instance kept in `stored` can be given in, the cheapest first.
-
-    Native frames have one name on the web, Explicit VR Little Endian: PS3.18 §8.7.3 allows neither Implicit VR nor
-    Big Endian there, and the bytes of a frame do not know whether VRs were written.
-    """
-    known = TRANSFER_SYNTAXES.get(stored)
-    if known is not None and not known.encapsulated:
-        return (EXPLICIT_LITTLE_ENDIAN,)
-    return possible(stored)
 
 
 def _has_native_frames(transfer_syntax: str) -> bool:

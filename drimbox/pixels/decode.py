@@ -22,7 +22,15 @@ from rle.rle import decode_frame as rle_decode
 from drimbox.errors import NotAcceptable
 from drimbox.pixels.codestream import Head, checked_end, checked_rle, read_j2k_head, read_jpeg_head, without_jp2_boxes
 from drimbox.pixels.description import PixelDescription, native_photometric
-from drimbox.pixels.plan import DEFLATED_FRAMES, ENCAPSULATED_UNCOMPRESSED, HTJ2K, JPEG_2000, JPEG_LOSSY, JPEG_LS, RLE
+from drimbox.pixels.syntaxes import (
+    DEFLATED_FRAMES,
+    ENCAPSULATED_UNCOMPRESSED,
+    HTJ2K,
+    JPEG_2000,
+    JPEG_LOSSY,
+    JPEG_LS,
+    RLE,
+)
 
 Samples = NDArray[Any]
 
@@ -62,9 +70,12 @@ def _agreeing(head: Head, d: PixelDescription) -> Head:
 
 
 def _decode_j2k(stream: bytes, transfer_syntax: str) -> Samples:
-    """OpenJPH for HTJ2K, half again as fast, else OpenJPEG; the other build of OpenJPEG forgives more streams."""
+    """OpenJPH for HTJ2K, half again as fast, else OpenJPEG; the other build of OpenJPEG forgives more streams.
+
+    OpenJPH gives colour without component transform by plane unless told not to.
+    """
     try:
-        return htj2k_decode(stream) if transfer_syntax in HTJ2K else jpeg2k_decode(stream)
+        return htj2k_decode(stream, planar=False) if transfer_syntax in HTJ2K else jpeg2k_decode(stream)
     except (RuntimeError, ValueError):
         return openjpeg_decode(stream, j2k_format=0)
 

@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from typing import Final
 
-from drimbox.dicom.elements import UNDEFINED, ElementReader
+from drimbox.dicom.data_set import open_data_set
+from drimbox.dicom.elements import PIXEL_DATA, PIXELS, UNDEFINED, ElementReader, Limits
+from drimbox.dicom.part10 import Readable
 from drimbox.errors import NotAcceptable, TooLarge
-from drimbox.pixels.plan import HTJ2K, JPEG_2000, JPEG_LOSSY
+from drimbox.pixels.syntaxes import HTJ2K, JPEG_2000, JPEG_LOSSY
 
 SAMPLES_PER_PIXEL: Final = 0x00280002
 PHOTOMETRIC_INTERPRETATION: Final = 0x00280004
@@ -73,6 +75,22 @@ def native_photometric(photometric: str, transfer_syntax: str) -> str:
     if transfer_syntax in JPEG_LOSSY and photometric.endswith(("_422", "_420")):
         return "RGB"
     return photometric
+
+
+def read_description(file: Readable) -> PixelDescription | None:
+    """The description of an instance that has Pixel Data; None for others, and for one that is not told as it should.
+
+    Raises Malformed, TooLarge, when its header cannot be read.
+    """
+    data_set = open_data_set(file, Limits())
+    description = DescriptionReader()
+    for level, tag, _, offset, length in data_set.reader:
+        if level == 0 and not description.note(data_set.reader, tag, offset, length) and tag in PIXELS:
+            try:
+                return description.result() if tag == PIXEL_DATA else None
+            except NotAcceptable:
+                return None
+    return None
 
 
 class DescriptionReader:

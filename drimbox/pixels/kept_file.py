@@ -11,11 +11,13 @@ from drimbox.model import Place, Span
 class KeptImage:
     """One instance to work on.
 
-    transfer_syntax: the one it is kept in. spans: of the instance, or at least of the frames that will be asked, in
-    order; offsets from its first byte. digest: SHA-256 of its data set: the same only for the same bytes.
+    study_uid: what was made of it goes with its study. transfer_syntax: the one it is kept in. spans: of the instance,
+    or at least of the frames that will be asked, in order; offsets from its first byte. digest: SHA-256 of its data
+    set: the same only for the same bytes.
     """
 
     place: Place
+    study_uid: str
     transfer_syntax: str
     spans: tuple[Span, ...]
     digest: bytes

@@ -17,6 +17,8 @@ from drimbox.pixels.transcode import Copy, Frames, Segment
 LENGTH: Final = struct.Struct("!I")
 MOST_HEADER_BYTES: Final = 64 * 2**20
 
+Kind = Literal["frames", "instance"]
+
 _LEAVES = {leaf.__name__: leaf for leaf in leaves()}
 
 
@@ -38,19 +40,23 @@ class Caps:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One request. `frames`: decode these; `outline`: tell how the instance is rewritten.
+    """One request. `frames`: make these; `instance`: tell how it is rewritten, with its frame if it has but one.
 
-    transfer_syntax: the one it is kept in; offset, size_bytes: of the instance in the open file; digest: in hex.
-    spans: of each frame of `frame_numbers`, in the same order.
+    target, lossy: what to make of it. transfer_syntax: the one it is kept in; offset, size_bytes: of the instance in
+    the open file; digest: in hex. spans: of each frame of `frame_numbers`, in the same order. sizes: of all its frames
+    once encoded; empty: never to be known; None: not known yet, and then the answer may be that they are needed.
     """
 
-    kind: Literal["frames", "outline"]
+    kind: Kind
+    target: str
+    lossy: bool
     transfer_syntax: str
     offset: int
     size_bytes: int
     digest: str
     frame_numbers: Sequence[int] = ()
     spans: Sequence[Sequence[Span]] = ()
+    sizes: Sequence[int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

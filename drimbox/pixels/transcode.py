@@ -1,28 +1,32 @@
-"""How a kept instance is rewritten as Explicit VR Little Endian. Pure, and nearly all of it is "copy these bytes".
+"""How a kept instance is rewritten in explicit VR little endian. Pure, and nearly all of it is "copy these bytes".
 
-Every value is the one received, damaged ones included: only the headers around the values, the byte order and the
-pixels change. So text, numbers and private values are never decoded, and an odd value cannot refuse an instance.
-Left out: group lengths, which would be wrong (PS3.5 §7.2); offset tables, for there are no fragments any more; padding
-after the data set; the icon of an encapsulated instance, for its pixels may be compressed too (PS3.3 §F.7).
+Every value is the one received, damaged ones included: only the headers around the values, the byte order, the pixels
+and what tells of them change. So text, numbers and private values are never decoded, and an odd value cannot refuse an
+instance. Left out: group lengths, which would be wrong (PS3.5 §7.2); offset tables, for the fragments are others;
+padding after the data set; the icon of an encapsulated instance, for its pixels may be compressed too (PS3.3 §F.7).
 """
 
 import struct
 from array import array
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
-from drimbox.dicom.data_set import DataSet
+from drimbox.dicom.data_set import DataSet, open_data_set
 from drimbox.dicom.dictionary import US_OR_SS
-from drimbox.dicom.elements import ITEM, ITEM_END, PIXEL_DATA, SEQUENCE_END, UNDEFINED
-from drimbox.dicom.part10 import build_preface
-from drimbox.dicom.uid import EXPLICIT_LITTLE_ENDIAN
+from drimbox.dicom.elements import ITEM, ITEM_END, PIXEL_DATA, SEQUENCE_END, UNDEFINED, Limits
+from drimbox.dicom.part10 import Readable, build_preface
 from drimbox.errors import NotAcceptable, TooLarge
+from drimbox.pixels.derive import TOLD, Derived, derive_lossy
 from drimbox.pixels.description import (
     PHOTOMETRIC_INTERPRETATION,
+    PLANAR_CONFIGURATION,
     DescriptionReader,
+    PixelDescription,
     checked_description,
     native_photometric,
 )
+from drimbox.pixels.plan import NATIVE, Target, settled, target_photometric, target_planar
 
 _LONG_FORM = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"})
 _SHORT_FORM = frozenset(
@@ -54,7 +58,7 @@ class Copy:
 
 @dataclass(frozen=True, slots=True)
 class Frames:
-    """All frames of the instance, native and back to back, `frame_bits` each."""
+    """All frames of the instance: native and back to back, `frame_bits` each, or each in a fragment where that is 0."""
 
     count: int
     frame_bits: int
@@ -63,9 +67,34 @@ class Frames:
 Segment = bytes | Copy | Frames
 
 
-def rewrite(data_set: DataSet, most_frame_bytes: int) -> list[Segment]:
-    """Tell what the instance becomes, in order. Raises Malformed, NotAcceptable, TooLarge."""
-    return _Rewriter(data_set, most_frame_bytes).segments()
+def rewrite(file: Readable, most_frame_bytes: int, target: Target = NATIVE, sizes: Sequence[int] = ()) -> list[Segment]:
+    """Tell what the instance becomes, in order. Raises Malformed, NotAcceptable, TooLarge.
+
+    sizes: of the encoded frames, where they are known: then an offset table tells where each begins.
+    """
+    data_set = open_data_set(file, Limits())
+    if target == NATIVE:
+        return _Rewriter(data_set, most_frame_bytes, target, sizes, None).segments()
+    description, told = _read_ahead(open_data_set(file, Limits()))
+    target = settled(target, description)
+    derived = None
+    if target.lossy:
+        ratio = description.frame_bytes * description.number_of_frames / sum(sizes) if sizes else None
+        preface = data_set.preface
+        derived = derive_lossy(preface.sop_class_uid, preface.sop_uid, told, target.transfer_syntax, ratio)
+    return _Rewriter(data_set, most_frame_bytes, target, sizes, derived).segments()
+
+
+def _read_ahead(data_set: DataSet) -> tuple[PixelDescription, Mapping[int, str]]:
+    """The description, and the values `derive_lossy` wants, in a pass of their own: they change what comes before."""
+    description = DescriptionReader()
+    told: dict[int, str] = {}
+    for level, tag, _, offset, length in data_set.reader:
+        if level == 0 and tag in TOLD and length != UNDEFINED:
+            told[tag] = data_set.source.read_at(offset, length).decode("latin-1").strip(" \x00")
+        if level == 0 and not description.note(data_set.reader, tag, offset, length) and tag > max(TOLD):
+            break
+    return description.result(), told
 
 
 def pixel_word_bytes(vr: str, bits_allocated: int) -> int:
@@ -77,15 +106,27 @@ def pixel_word_bytes(vr: str, bits_allocated: int) -> int:
 
 
 class _Rewriter:
-    def __init__(self, data_set: DataSet, most_frame_bytes: int) -> None:
+    def __init__(
+        self,
+        data_set: DataSet,
+        most_frame_bytes: int,
+        target: Target,
+        sizes: Sequence[int],
+        derived: Derived | None,
+    ) -> None:
         preface = data_set.preface
+        self._target = target
+        self._sizes = sizes
+        self._edits = sorted(derived.edits.items(), reverse=True) if derived else []  # the next one last
         self._reader = data_set.reader
+        self._order: Literal["little", "big"] = "little" if data_set.syntax.little_endian else "big"
         self._syntax = data_set.syntax
         self._size = data_set.source.size
         self._most_frame_bytes = most_frame_bytes
         self._description = DescriptionReader()
         self._segments: list[Segment] = []
-        self._bytes = bytearray(build_preface(preface.sop_class_uid, preface.sop_uid, EXPLICIT_LITTLE_ENDIAN))
+        sop_uid = derived.sop_uid if derived else preface.sop_uid
+        self._bytes = bytearray(build_preface(preface.sop_class_uid, sop_uid, target.transfer_syntax))
         self._open: list[bool] = []  # one for each sequence that is open: is an item of it open?
 
     def segments(self) -> list[Segment]:
@@ -102,6 +143,9 @@ class _Rewriter:
                 continue
             if level == 0:
                 self._description.note(self._reader, tag, offset, length)
+                if self._is_replaced(tag):
+                    skipped_level = level
+                    continue
             if vr == "SQ":
                 if tag == _ICON and self._syntax.encapsulated:
                     skipped_level = level
@@ -118,17 +162,31 @@ class _Rewriter:
         self._flush()
         return self._segments
 
+    def _is_replaced(self, tag: int) -> bool:
+        """Write the edits that come before `tag`, and that of `tag` itself if there is one."""
+        while self._edits and self._edits[-1][0] < tag:
+            self._bytes += self._edits.pop()[1]
+        if self._edits and self._edits[-1][0] == tag:
+            self._bytes += self._edits.pop()[1]
+            return True
+        return False
+
     def _element(self, tag: int, vr: str, offset: int, length: int) -> None:
         if vr == US_OR_SS:
             vr = "SS" if self._description.is_signed else "US"
         if tag == PHOTOMETRIC_INTERPRETATION and not self._open and length != 0:
             stored = self._reader.value(offset, length).decode("latin-1").strip(" \x00")
-            changed = native_photometric(stored, self._syntax.uid)
+            changed = target_photometric(native_photometric(stored, self._syntax.uid), self._target)
             if changed != stored:
                 value = changed.encode("latin-1")
                 self._header(tag, vr, len(value) + len(value) % 2)
                 self._bytes += value + b" " * (len(value) % 2)
                 return
+        if tag == PLANAR_CONFIGURATION and not self._open and length == 2:
+            stored_planar = int.from_bytes(self._reader.value(offset, 2), self._order)
+            self._header(tag, "US", 2)
+            self._bytes += target_planar(stored_planar, self._target).to_bytes(2, "little")
+            return
         word_bytes = 1 if self._reader.little_endian else _WORD_BYTES.get(vr, 1)
         if vr not in _LONG_FORM and (length > 0xFFFE or vr not in _SHORT_FORM):
             vr = "UN"  # its length does not fit in 16 bits, or it is no VR (PS3.5 §6.2.2)
@@ -138,6 +196,9 @@ class _Rewriter:
         description = self._description.result()
         if self._syntax.encapsulated != (length == UNDEFINED):
             raise NotAcceptable("instance", "its pixels are not encoded as its transfer syntax says")
+        if self._target != NATIVE:
+            self._fragments(checked_description(description, self._most_frame_bytes))
+            return
         if not self._syntax.encapsulated:
             if offset + length > self._size:
                 raise NotAcceptable("instance", "its pixels are cut; ask for the stored syntax")
@@ -152,6 +213,25 @@ class _Rewriter:
         self._flush()
         self._segments.append(Frames(d.number_of_frames, d.frame_bits))
         self._bytes += bytes(size % 2)
+
+    def _fragments(self, d: PixelDescription) -> None:
+        """A frame, a fragment (PS3.5 §A.4). The table is the extended one where 32 bits do not reach."""
+        starts = [0]
+        for size in self._sizes:
+            starts.append(starts[-1] + _DELIMITER.size + size)
+        table = b""
+        if self._sizes and starts[-2] > UNDEFINED:
+            for tag, values in ((0x7FE00001, starts[:-1]), (0x7FE00002, self._sizes)):
+                self._header(tag, "OV", 8 * len(self._sizes))
+                self._bytes += struct.pack(f"<{len(self._sizes)}Q", *values)
+        elif self._sizes:
+            table = struct.pack(f"<{len(self._sizes)}I", *starts[:-1])
+        self._header(PIXEL_DATA, "OB", UNDEFINED)
+        self._delimiter(ITEM, len(table))
+        self._bytes += table
+        self._flush()
+        self._segments.append(Frames(d.number_of_frames, 0))
+        self._delimiter(SEQUENCE_END)
 
     def _value(self, tag: int, vr: str, value: Copy) -> None:
         """An element with the bytes of the file. An odd length gets the byte it lacks (PS3.5 §7.1.1)."""
@@ -190,6 +270,11 @@ class _Rewriter:
         if self._bytes:
             self._segments.append(bytes(self._bytes))
             self._bytes.clear()
+
+
+def item(fragment: bytes) -> bytes:
+    """What comes before a fragment."""
+    return _DELIMITER.pack(ITEM >> 16, ITEM & 0xFFFF, len(fragment))
 
 
 def swapped(value: bytes, word_bytes: int) -> bytes:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from threading import Thread
 
 from drimbox.dicom.data_set import DataSet, open_data_set
-from drimbox.dicom.elements import PIXELS, UNDEFINED, Event, Limits
+from drimbox.dicom.elements import PIXEL_DATA, PIXELS, UNDEFINED, Event, Limits
 from drimbox.dicom.frames import Geometry
 from drimbox.dicom.part10 import Readable
 from drimbox.errors import Corrupt, DrimboxError, NotAcceptable, NotFound, TooLarge
@@ -26,7 +26,9 @@ from drimbox.pixels.bits import cut_bits
 from drimbox.pixels.confine import confine, confine_time
 from drimbox.pixels.decode import decode_frame
 from drimbox.pixels.description import DescriptionReader, PixelDescription, checked_description
+from drimbox.pixels.encode import encode_frame
 from drimbox.pixels.kept_file import KeptFile
+from drimbox.pixels.plan import NATIVE, Target
 from drimbox.pixels.protocol import (
     LENGTH,
     Answer,
@@ -44,9 +46,13 @@ _MOST_REMEMBERED = 64
 
 @dataclass(frozen=True, slots=True)
 class _Image:
-    """What is remembered of a file. The last three, of native pixels only: their element."""
+    """What is remembered of a file. has_integers: its pixels are Pixel Data, not Float Pixel Data or none.
+
+    The last three, of native pixels only: their element.
+    """
 
     description: PixelDescription
+    has_integers: bool
     vr: str = ""
     offset: int = 0
     length: int = 0
@@ -64,14 +70,15 @@ class Worker:
         data_set = open_data_set(file, Limits())
         if data_set.syntax.uid != job.transfer_syntax:
             raise Corrupt("kept file", "its transfer syntax is not the one that was kept")
-        if job.kind == "outline":
-            return build_outline(rewrite(data_set, self._caps.frame_bytes))
-        image = self._images.get(job.digest) or self._remember(job.digest, data_set)
+        target = Target(job.target, job.lossy)
+        if job.kind == "instance":
+            return self._instance(file, data_set, job, target)
+        image = self._image(data_set, job)
         frames: list[bytes] = []
         size = 0
         for frame_number, spans in zip(job.frame_numbers, job.spans, strict=True):
             try:
-                frame = self._frame(data_set, image, frame_number, spans)
+                frame = self._make(data_set, image, target, frame_number, spans)
             except DrimboxError:
                 if frames:
                     break  # those before it are good; the next job begins with it
@@ -82,17 +89,47 @@ class Worker:
                 break
         return Answer({}, frames)
 
+    def _instance(self, file: KeptFile, data_set: DataSet, job: Job, target: Target) -> Answer:
+        """Its outline. The one frame of an encoded instance comes with it: a study is mostly such instances."""
+        frame: list[bytes] = []
+        sizes = job.sizes
+        if target != NATIVE:
+            image = self._image(data_set, job)
+            count = image.description.number_of_frames
+            if sizes is None and count == 1:
+                frame = [self._make(data_set, image, target, 1, job.spans[0])]
+                sizes = [len(frame[0])]
+            elif sizes is None or (sizes and len(sizes) != count):
+                return Answer({"needs_frames": count}, [])
+        outline = build_outline(rewrite(file, self._caps.frame_bytes, target, sizes or ()))
+        return Answer(outline.facts, outline.parts + frame)
+
+    def _make(self, data_set: DataSet, image: _Image, target: Target, number: int, spans: Sequence[Span]) -> bytes:
+        native = self._frame(data_set, image, number, spans)
+        if target == NATIVE:
+            return native
+        return encode_frame(native, data_set.syntax.uid, image.description, target)
+
+    def _image(self, data_set: DataSet, job: Job) -> _Image:
+        image = self._images.get(job.digest) or self._remember(job.digest, data_set)
+        if job.target != NATIVE.transfer_syntax and not image.has_integers:
+            raise NotAcceptable("image", "it has no integer pixels to encode")
+        return image
+
     def _remember(self, digest: str, data_set: DataSet) -> _Image:
         description = DescriptionReader()
         pixels: Event | None = None
         for event in data_set.reader:
             level, tag, _, offset, length = event
-            if level == 0 and not description.note(data_set.reader, tag, offset, length):
-                if data_set.syntax.encapsulated:
-                    break
-                if tag in PIXELS:
-                    pixels = event
-        image = _Image(checked_description(description.result(), self._caps.frame_bytes), *(pixels or ())[2:])
+            if level == 0 and not description.note(data_set.reader, tag, offset, length) and tag in PIXELS:
+                pixels = event
+                break
+        native = pixels if pixels and not data_set.syntax.encapsulated else None
+        image = _Image(
+            checked_description(description.result(), self._caps.frame_bytes),
+            pixels is not None and pixels[1] == PIXEL_DATA,
+            *(native or ())[2:],
+        )
         if len(self._images) >= _MOST_REMEMBERED:
             self._images.clear()
         self._images[digest] = image

@@ -48,14 +48,15 @@ import asyncio, json, sys
 from pathlib import Path
 from drimbox.model import Place, Span
 from drimbox.pixels.kept_file import KeptImage
-from drimbox.pixels.workers import Pixels
+from drimbox.pixels.images import Pixels
+from drimbox.pixels.pool import Pool
 async def main():
-    room = Pixels(1)
+    room = Pixels(Pool(1))
     await room.start()
     path, size, syntax, spans = json.loads(sys.argv[1])
-    image = KeptImage(Place(Path(path), 0, size), syntax, tuple(Span(*span) for span in spans), b"")
-    async for _ in room.native_frames(image, [1]):
-        print(*[worker.pid for worker in [*room._idle]], flush=True)
+    image = KeptImage(Place(Path(path), 0, size), "", syntax, tuple(Span(*span) for span in spans), b"")
+    async for _ in room.frames(image, [1]):
+        print(*[worker.pid for worker in [*room.pool._idle]], flush=True)
     await asyncio.Event().wait()
 asyncio.run(main())
 """

@@ -11,8 +11,9 @@ from keeping import keep
 
 from drimbox.dicom.uid import TRANSFER_SYNTAXES
 from drimbox.errors import DrimboxError, Malformed, NotFound
-from drimbox.pixels.plan import DECODABLE
-from drimbox.pixels.workers import Pixels
+from drimbox.pixels.images import Pixels
+from drimbox.pixels.pool import Pool
+from drimbox.pixels.syntaxes import DECODABLE
 
 DATA = Path(os.environ.get("DRIMBOX_TEST_DATA") or Path(__file__).parents[3] / "shared" / "data")
 
@@ -31,7 +32,7 @@ CANNOT_BE_DECODED = {
 async def test_every_image_of_the_corpus(tmp_path):
     if not (DATA / "expected.json").is_file():
         pytest.skip("the test set is not here: set DRIMBOX_TEST_DATA")
-    room = Pixels(1)
+    room = Pixels(Pool(1))
     await room.start()
     exact, close, refused = 0, 0, set()
     for name, expected in json.loads((DATA / "expected.json").read_text()).items():
@@ -44,7 +45,7 @@ async def test_every_image_of_the_corpus(tmp_path):
         facts = expected.get("pixels", {})
         frames = range(1, (facts["shape"][0] if len(facts.get("shape", ())) > 2 + (expected["spp"] > 1) else 1) + 1)
         try:
-            got = [f async for f in room.native_frames(kept, frames)]
+            got = [f async for f in room.frames(kept, frames)]
         except NotFound:
             continue  # an image object without Pixel Data
         except DrimboxError:

@@ -14,7 +14,8 @@ from pydicom.data import get_testdata_file
 
 from drimbox.errors import NotAcceptable
 from drimbox.pixels.bits import BitJoiner, cut_bits
-from drimbox.pixels.workers import Pixels
+from drimbox.pixels.images import Pixels
+from drimbox.pixels.pool import Pool
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -26,7 +27,7 @@ TRAILING_PADDING = 0xFFFCFFFC
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def room():
-    room = Pixels(1)
+    room = Pixels(Pool(1))
     await room.start()
     yield room
     await room.stop()
@@ -34,7 +35,7 @@ async def room():
 
 async def rewritten(room, folder, content):
     kept = keep(folder, content)
-    parts = [part async for part in room.native_instance(kept)]
+    parts = [part async for part in room.instance(kept)]
     return pydicom.dcmread(io.BytesIO(b"".join(parts)))
 
 
@@ -135,12 +136,12 @@ async def test_frames_fewer_than_declared_are_refused_before_the_first_byte(room
     )
     kept = keep(tmp_path, content)
     with pytest.raises(NotAcceptable):
-        await anext(room.native_instance(kept))
+        await anext(room.instance(kept))
 
 
 async def test_pieces_stay_small(room, tmp_path):
     kept = keep(tmp_path, native(IMPLICIT, bytes(2 * 1500 * 2000), Rows=1500, Columns=2000))
-    sizes = [len(part) async for part in room.native_instance(kept)]
+    sizes = [len(part) async for part in room.instance(kept)]
     assert max(sizes) <= 2**20
     assert sum(sizes) > 6_000_000
 

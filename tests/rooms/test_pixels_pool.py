@@ -15,8 +15,9 @@ from keeping import compressed, keep, native, pidfd
 
 from drimbox.errors import Corrupt, DrimboxError, NotAcceptable, NotFound, TooLarge, Unavailable
 from drimbox.model import Span
+from drimbox.pixels.images import Pixels
+from drimbox.pixels.pool import Pool
 from drimbox.pixels.protocol import Caps
-from drimbox.pixels.workers import Pixels
 
 HTJ2K, JPEG_2000 = "1.2.840.10008.1.2.4.201", "1.2.840.10008.1.2.4.90"
 EXPLICIT, BIG_ENDIAN = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
@@ -30,7 +31,7 @@ NATIVE = [frame.tobytes() for frame in FRAMES]
 
 @asynccontextmanager
 async def pixels(workers=1, **options):
-    room = Pixels(workers, **options)
+    room = Pixels(Pool(workers, **options))
     await room.start()
     try:
         yield room
@@ -39,7 +40,7 @@ async def pixels(workers=1, **options):
 
 
 async def frames(room, kept, numbers):
-    return [frame async for frame in room.native_frames(kept, numbers)]
+    return [frame async for frame in room.frames(kept, numbers)]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -72,7 +73,7 @@ async def test_frames_before_a_bad_one_are_given(room, tmp_path):
     kept = keep(tmp_path, compressed(HTJ2K, [STREAMS[0], STREAMS[1][:40] + bytes(60), STREAMS[2]]))
     given = []
     with pytest.raises(NotAcceptable):
-        async for frame in room.native_frames(kept, [1, 2, 3]):
+        async for frame in room.frames(kept, [1, 2, 3]):
             given.append(frame)
     assert given == NATIVE[:1]
     assert await frames(room, kept, [3]) == NATIVE[2:]
@@ -82,7 +83,7 @@ async def test_bytes_that_are_not_those_kept_are_corrupt(room, kept):
     first = kept.spans[0]
     wrong = (Span(1, first.offset, first.length, first.crc32 ^ 1), *kept.spans[1:])
     with pytest.raises(Corrupt):
-        [f async for f in room.native_frames(replace(kept, spans=wrong), [1])]
+        [f async for f in room.frames(replace(kept, spans=wrong), [1])]
 
 
 @pytest.mark.parametrize("transfer_syntax", [HTJ2K, BIG_ENDIAN])
@@ -92,7 +93,7 @@ async def test_an_instance_inside_a_larger_file_is_read_as_if_alone(room, tmp_pa
     alone = keep(tmp_path, content)
     inside = keep(tmp_path, content, "pack", before=b"\xff" * 1001, after=b"\xff" * 999)
     assert await frames(room, inside, [1]) == await frames(room, alone, [1])
-    whole = [b"".join([piece async for piece in room.native_instance(kept)]) for kept in (inside, alone)]
+    whole = [b"".join([piece async for piece in room.instance(kept)]) for kept in (inside, alone)]
     assert whole[0] == whole[1]
 
 
@@ -105,7 +106,7 @@ async def test_a_file_that_is_gone_is_not_found(room, kept):
 async def test_a_syntax_we_do_not_decode_starts_no_worker(kept):
     async with pixels() as room:
         with pytest.raises(NotAcceptable):
-            [f async for f in room.native_frames(replace(kept, transfer_syntax="1.2.840.10008.1.2.4.102"), [1])]
+            [f async for f in room.frames(replace(kept, transfer_syntax="1.2.840.10008.1.2.4.102"), [1])]
         assert pids(room) == []
 
 
@@ -139,7 +140,7 @@ async def test_a_decoder_that_does_not_answer_is_killed_and_replaced(kept):
 async def test_a_decoder_that_crashes_refuses_the_frame_and_is_replaced(kept):
     async with pixels() as room:
         await frames(room, kept, [1])
-        (worker,) = room._idle
+        (worker,) = room.pool._idle
         stop_process(worker.pid)
         asked = asyncio.create_task(frames(room, kept, [1]))
         while worker.jobs < 2:
@@ -171,9 +172,9 @@ async def test_a_worker_is_replaced_after_its_share_of_jobs(kept):
 
 async def test_jobs_beyond_the_queue_are_refused(kept):
     async with pixels(queue=2) as room:
-        asked = [asyncio.create_task(frames(room, kept, [1])) for _ in range(3)]
+        asked = [asyncio.create_task(frames(room, kept, [number])) for number in (1, 2, 3)]
         results = await asyncio.gather(*asked, return_exceptions=True)
-        assert results[:2] == [NATIVE[:1], NATIVE[:1]]
+        assert results[:2] == [NATIVE[:1], NATIVE[1:2]]
         assert isinstance(results[2], Unavailable)
 
 
@@ -259,7 +260,7 @@ def j2k(picture):
 
 
 def pids(room):
-    return [worker.pid for worker in room._idle]
+    return [worker.pid for worker in room.pool._idle]
 
 
 def stop_process(pid):
