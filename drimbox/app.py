@@ -24,6 +24,7 @@ from drimbox.flows.publish import Publish
 from drimbox.flows.retrieve import Retrieve
 from drimbox.hl7.mllp import Hl7Door
 from drimbox.peers.wado_client import PeerClient
+from drimbox.pixels.cache import FrameCache
 from drimbox.pixels.images import Pixels
 from drimbox.pixels.pool import Pool
 from drimbox.portal.api import create_api
@@ -112,7 +113,10 @@ def build(settings: Settings) -> Node:
 def _wire(settings: Settings, trail: Trail, own: Archive, visiting: Archive, held: contextlib.ExitStack) -> Node:
     admit = Admit(settings, trail)
     egress = Egress(_allowed(settings))
-    pixels = Pixels(Pool())
+    cache = FrameCache(settings.node.data_dir.resolve() / "cache", settings.pixels.cache_bytes)
+    for archive in (own, visiting):
+        archive.on_forget.append(cache.forget)
+    pixels = Pixels(Pool(settings.pixels.workers), cache, lossy=settings.pixels.lossy)
     dmp = DmpClient(settings.dmp, egress, clock)
     # The HTTP address is known before anything is served: a port 0 in tests still gives true retrieve URLs.
     root = _Root()

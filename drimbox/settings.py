@@ -187,6 +187,14 @@ class Kos(_Section):
     institution: str = ""
 
 
+class Pixels(_Section):
+    """Images in another form than they are kept in."""
+
+    workers: int = Field(0, ge=0, le=256)
+    cache_bytes: int = Field(2 * 2**30, ge=0)
+    lossy: bool = False
+
+
 class Publish(_Section):
     """The outbox. `settle_s`: how long a study must be quiet before its manifest is built."""
 
@@ -237,6 +245,7 @@ class Settings(BaseSettings):
     peers: Peers = Peers()
     pacs: Pacs = Pacs()
     kos: Kos = Kos()
+    pixels: Pixels = Pixels()
     publish: Publish = Publish()
     audit: Audit = Audit()
     auth: Auth = Auth()

@@ -69,11 +69,6 @@ class Pixels:
         """Refuse work, and end the workers."""
         await self.pool.stop()
 
-    async def forget(self, study_uid: str) -> None:
-        """Remove what was made of a study that goes."""
-        if self.cache:
-            await asyncio.to_thread(self.cache.forget, study_uid)
-
     # --- What there is to choose from -----------------------------------------------------------------------------
 
     def possible(self, stored: str, *, has_pixels: bool = True) -> tuple[str, ...]:

@@ -97,6 +97,7 @@ class Archive:
         self.volume = Volume(root)
         may_be_new = bool(draft) or not any(root.glob("files/*"))
         self.database = Database(root / (draft or "index.db"), may_be_new=may_be_new)
+        self.on_forget: list[Callable[[str], None]] = []  # called with the UID of each study that went
         self.outbox = Outbox(self.database, settle_s)
         self._files = ThreadPoolExecutor(_FILE_THREADS, thread_name_prefix="archive-files")
 
@@ -276,6 +277,8 @@ class Archive:
 
         held, aside = await self.database.write(rows)
         await self.database.write(files)
+        for forget in self.on_forget:
+            await asyncio.to_thread(forget, study_uid)
         return len(held)
 
     async def with_files(self, work: Callable[[], T]) -> T:

@@ -15,6 +15,8 @@ from keeping import compressed, keep, native, pidfd
 
 from drimbox.errors import Corrupt, DrimboxError, NotAcceptable, NotFound, TooLarge, Unavailable
 from drimbox.model import Span
+from drimbox.pixels.decode import decode_frame
+from drimbox.pixels.description import PixelDescription
 from drimbox.pixels.images import Pixels
 from drimbox.pixels.pool import Pool
 from drimbox.pixels.protocol import Caps
@@ -253,6 +255,42 @@ async def test_fewer_native_pixels_than_declared_are_refused(room, tmp_path):
     kept = keep(tmp_path, native(BIG_ENDIAN, bytes(100)))
     with pytest.raises(NotAcceptable):
         await frames(room, kept, [1])
+
+
+async def test_identical_requests_at_the_same_time_are_one_job(kept):
+    async with pixels() as room:
+        await frames(room, kept, [2])
+        (worker,) = room.pool._idle
+        before = worker.jobs
+        answers = await asyncio.gather(*(frames(room, kept, [1]) for _ in range(20)))
+        assert answers == [NATIVE[:1]] * 20
+        assert worker.jobs == before + 1
+
+
+async def test_the_first_frame_leaves_before_the_last_is_made(tmp_path):
+    kept = keep(tmp_path, compressed(HTJ2K, STREAMS * 100))
+    async with pixels(workers=2, caps=Caps(answer_bytes=600)) as room:
+        given = room.frames(kept, range(1, 301), "1.2.840.10008.1.2.4.80")
+        first = await anext(given)
+        assert np.array_equal(imagecodecs.jpegls_decode(first), FRAMES[0])
+        assert sum(worker.jobs for worker in room.pool._idle) <= 3
+        rest = [frame async for frame in given]
+        assert [bytes(imagecodecs.jpegls_decode(frame)) for frame in rest] == (NATIVE * 100)[1:]
+
+
+async def test_many_callers_of_many_encoders_get_their_own_pictures(kept):
+    """Two workers, each with one thread: no encoder is ever called by two."""
+    syntaxes = [f"1.2.840.10008.1.2.{n}" for n in ("5", "4.70", "4.80", "4.90", "4.201", "4.202")]
+    async with pixels(workers=2) as room:
+
+        async def ask(syntax, number):
+            (stream,) = [frame async for frame in room.frames(kept, [number], syntax)]
+            d = PixelDescription(16, 16, 1, 16, 16, 0, "MONOCHROME2", 0, 1)
+            return decode_frame(stream, syntax, d)
+
+        asked = [(syntax, number) for syntax in syntaxes for number in (1, 2, 3)] * 3
+        got = await asyncio.gather(*(ask(*one) for one in asked))
+        assert got == [NATIVE[number - 1] for _, number in asked]
 
 
 def j2k(picture):
