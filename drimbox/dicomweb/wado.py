@@ -7,6 +7,7 @@ import secrets
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from drimbox import __version__
@@ -23,6 +24,7 @@ from drimbox.dicomweb.media_types import DICOM, DICOM_JSON, EXPLICIT_LITTLE_ENDI
 from drimbox.dicomweb.multipart import Multipart
 from drimbox.dicomweb.request import Request
 from drimbox.errors import Malformed
+from drimbox.flows.ahead import in_order
 from drimbox.flows.retrieve import MOST_AT_ONCE_BYTES, Frame, Offer, Retrieve
 from drimbox.model import InstanceRef
 from drimbox.problems import Headers
@@ -91,14 +93,18 @@ class Wado:
         return total
 
     async def _instance_parts(self, multipart: Multipart, offers: Sequence[Offer], syntaxes: Sequence[str]) -> Stream:
+        parts = list(zip(offers, syntaxes, strict=True))
+        makers = [partial(self.retrieve.read_instance, *part) for part in parts]
+        is_made = any(_length(*part) is None for part in parts)
         first = True
-        for offer, syntax in zip(offers, syntaxes, strict=True):
-            opening = multipart.opening(syntax, self.url(offer.held.ref), _length(offer, syntax), first=first)
-            first = False
-            async with aclosing(self.retrieve.read_instance(offer, syntax)) as chunks:
-                async for chunk in chunks:
-                    yield opening + chunk  # one write for a part that fits in a chunk
-                    opening = b""
+        async with aclosing(in_order(makers, self.retrieve.ahead if is_made else 0)) as contents:
+            for offer, syntax in parts:
+                opening = multipart.opening(syntax, self.url(offer.held.ref), _length(offer, syntax), first=first)
+                first = False
+                async with aclosing(await anext(contents)) as chunks:
+                    async for chunk in chunks:
+                        yield opening + chunk  # one write for a part that fits in a chunk
+                        opening = b""
         yield multipart.closing()
 
     async def _chosen(

@@ -67,6 +67,11 @@ class Retrieve:
     pixels: Pixels
     study_uid: str = ""
 
+    @property
+    def ahead(self) -> int:
+        """Of how many instances that must be made the next may be begun while one leaves."""
+        return self.pixels.pool.size
+
     # --- Stories --------------------------------------------------------------------------------------------------
 
     async def search(self, credentials: Credentials, query: Query) -> tuple[list[dict[str, Any]], bool]:
