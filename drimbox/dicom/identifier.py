@@ -84,12 +84,12 @@ def read_identifier(data: bytes, transfer_syntax: str, root: Root) -> Identifier
         vr = written if known == "UN" else known
         if vr == US_OR_SS:
             vr = "US"
+        if written == "SQ":
+            items[depth:] = [0]
         if not tag & 0xFFFF:
             continue  # a group length
         if depth == 0:
             wanted[path[0]] = vr
-        if written == "SQ":
-            items[depth:] = [0]
         if "SQ" in (written, vr):
             continue
         value = reader.value(offset, length)

@@ -46,3 +46,12 @@ def test_a_sound_one_is_understood(syntax: str) -> None:
     assert identifier.keys["00400275.00401001"] == "RP*"
     assert identifier.keys["00280010"] == "512"
     assert build_selection(identifier, "patient", 5).level == "instance"
+
+
+def test_a_group_length_that_is_a_sequence_is_no_bug() -> None:  # found by scripts/fuzz
+    level = b"\x08\0\x52\0CS\x06\0STUDY "
+    item = b"\xfe\xff\0\xe0\x08\0\0\0" + b"\x10\0\x20\0LO\0\0"
+    sequence = b"\x10\0\0\0SQ\0\0\x10\0\0\0" + item
+    identifier = read_identifier(level + sequence, SYNTAXES[1], "study")
+    assert identifier.level == "STUDY"
+    assert build_search(identifier, 5).query.criteria == {}
