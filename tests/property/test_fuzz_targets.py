@@ -1,4 +1,4 @@
-"""The targets of scripts/fuzz, on their seeds and on seeds Hypothesis damages: always, where atheris runs now and then."""
+"""The targets of scripts/fuzz on their seeds, and on seeds that Hypothesis damages: always, with or without atheris."""
 
 import random
 import sys
