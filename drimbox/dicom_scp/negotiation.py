@@ -76,7 +76,8 @@ def find_rejection(request: AssociateRequest) -> Rejection | None:
 
 def answer(request: AssociateRequest, maximum_length: int) -> tuple[AssociateAccept, Mapping[int, Context]]:
     """The A-ASSOCIATE-AC for `request`, and its accepted contexts by identifier."""
-    answers = tuple(_answer_context(proposed) for proposed in request.contexts)
+    offered = {role.sop_class_uid for role in request.user.roles if role.scp}
+    answers = tuple(_answer_context(proposed, offered) for proposed in request.contexts)
     pairs = [
         (proposed, answered)
         for proposed, answered in zip(request.contexts, answers, strict=True)
@@ -106,14 +107,21 @@ def _answer_role(role: Role, accepted: set[str]) -> Role:
     return Role(role.sop_class_uid, role.scu, is_receiver)
 
 
-def _answer_context(proposed: ProposedContext) -> AnsweredContext:
+def _answer_context(proposed: ProposedContext, offered: set[str]) -> AnsweredContext:
+    """offered: the SOP classes whose instances the requestor takes by C-GET.
+
+    These go as they are kept, mostly in explicit VR: of the two plain forms it is chosen though implicit comes first.
+    """
     if not _is_served(proposed.abstract_syntax):
         return AnsweredContext(proposed.id, ContextResult.ABSTRACT_SYNTAX_NOT_SUPPORTED, "")
     known = _PLAIN if proposed.abstract_syntax in _IDENTIFIED else TRANSFER_SYNTAXES.keys()
-    for syntax in proposed.transfer_syntaxes:
-        if syntax in known:
-            return AnsweredContext(proposed.id, ContextResult.ACCEPTED, syntax)
-    return AnsweredContext(proposed.id, ContextResult.TRANSFER_SYNTAXES_NOT_SUPPORTED, "")
+    possible = [syntax for syntax in proposed.transfer_syntaxes if syntax in known]
+    if not possible:
+        return AnsweredContext(proposed.id, ContextResult.TRANSFER_SYNTAXES_NOT_SUPPORTED, "")
+    chosen = possible[0]
+    if chosen == IMPLICIT_LITTLE_ENDIAN and proposed.abstract_syntax in offered and EXPLICIT_LITTLE_ENDIAN in possible:
+        chosen = EXPLICIT_LITTLE_ENDIAN
+    return AnsweredContext(proposed.id, ContextResult.ACCEPTED, chosen)
 
 
 def _is_served(abstract_syntax: str) -> bool:

@@ -69,6 +69,23 @@ def test_roles_and_window_are_answered_only_when_asked(stage: Stage) -> None:
     assert silent.maximum_length == 131072
 
 
+def test_who_takes_instances_is_given_explicit_vr_where_it_offers_both(stage: Stage) -> None:
+    """What we hold is mostly in explicit VR, and goes as it is kept; a sender's own order is left alone."""
+    mr = "1.2.840.10008.5.1.4.1.1.4"
+    both = [IMPLICIT, EXPLICIT]
+    proposed = [
+        (CT, both),
+        (mr, both),
+        (CT, [JPEG2000, *both]),
+        (CT, [IMPLICIT]),
+        ("1.2.840.10008.5.1.4.1.2.2.3", both),
+    ]
+    with RawScu(stage.place) as scu:
+        accept = scu.associate(proposed, user=UserInformation(0, "1.2", roles=(Role(CT, False, True),)))
+        scu.release()
+    assert [c.transfer_syntax for c in accept.contexts] == [EXPLICIT, IMPLICIT, JPEG2000, IMPLICIT, IMPLICIT]
+
+
 def test_user_identity_and_extended_negotiation_are_not_answered(stage: Stage) -> None:
     identity = b"\x58\0\xff\xf6\2\1\xff\xf0" + b"x" * 0xFFF0 + b"\0\0"
     extended = b"\x56\0\0\x08\0\0041.2.\1\1"
