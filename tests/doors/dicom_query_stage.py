@@ -15,7 +15,9 @@ from drimbox.dicom.part10 import InMemory, read_preface
 from drimbox.flows.admit import Admit
 from drimbox.flows.ingest import Ingest
 from drimbox.flows.retrieve import Retrieve
-from drimbox.pixels.workers import Pixels
+from drimbox.pixels.cache import FrameCache
+from drimbox.pixels.images import Pixels
+from drimbox.pixels.pool import Pool
 from drimbox.settings import Settings
 from drimbox.storage.archive import Archive
 
@@ -52,7 +54,10 @@ def open_house(folder: Path, **settings: Any) -> Iterator[House]:
     archive, trail = Archive(folder / "own"), Trail(folder / "trail")
     try:
         admit = Admit(Settings(), trail)
-        ingest, retrieve = Ingest(archive, admit, 2**30), Retrieve(archive, admit, Pixels())
+        ingest, retrieve = (
+            Ingest(archive, admit, 2**30),
+            Retrieve(archive, admit, Pixels(Pool(1), FrameCache(folder / "made", 2**20))),
+        )
         with open_door(ingest, retrieve, **settings) as stage:
             yield House(stage, archive, ingest, retrieve, folder / "trail")
     finally:
