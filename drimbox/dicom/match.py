@@ -1,12 +1,13 @@
 """Query matching, shared by C-FIND and QIDO-RS so that both give the same answer (PS3.4 §C.2.2.2, PS3.18 §8.3.4)."""
 
 import re
-import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from drimbox.dicom.dictionary import vr_of
+from drimbox.dicom.moments import FORMS, READERS, read_range
+from drimbox.dicom.names import MOST_WORDS, canonical_name, is_near, spellings_of_name, words
 from drimbox.dicom.uid import checked_uid
 from drimbox.errors import Malformed, TooLarge
 
@@ -16,12 +17,8 @@ MOST_VALUES: Final = 1000  # in one list
 MOST_CHARACTERS: Final = 1024  # of one value that is not a list of UIDs
 
 _TAG_PATH = re.compile(r"[0-9A-F]{8}(\.[0-9A-F]{8}){0,3}", re.ASCII)
-_DATE = re.compile(r"(\d{4})\.?(\d{2})\.?(\d{2})", re.ASCII)
-_TIME = re.compile(r"(\d{2})(?::?(\d{2})(?::?(\d{2})(?:\.(\d{1,6}))?)?)?", re.ASCII)
 _WILD = frozenset({"AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"})
 _TEXT = frozenset({"LT", "ST", "UT", "UR"})  # a backslash is part of the value
-# Letters that Unicode does not take apart into a base and an accent.
-_LETTERS = str.maketrans({"œ": "oe", "æ": "ae", "ø": "o", "đ": "d", "ł": "l", "ı": "i", "’": "'"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +46,32 @@ class Between:
     high: str
 
 
-Criterion = OneOf | Wildcard | Between
+@dataclass(frozen=True, slots=True)
+class Together:
+    """Range Matching of a date and its time as one moment (PS3.18 §8.3.4.1), from `low` to `high`, the two joined.
+
+    It is the criterion of the time; that of the date stays beside it, as an index wants it. date_tag: of the date.
+    An instance that has the date and not the time may be of any moment of that day.
+    """
+
+    date_tag: str
+    low: str
+    high: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fuzzy:
+    """Fuzzy Semantic Matching of a name: every word begins one of its words, in any order, nearly (`names.is_near`)."""
+
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Empty:
+    """Empty Value Matching: the attribute is absent, or has no value."""
+
+
+Criterion = OneOf | Wildcard | Between | Together | Fuzzy | Empty
 UNIVERSAL: Final = OneOf(())
 
 
@@ -66,9 +88,21 @@ class Query:
     offset: int = 0
 
 
-def criterion(tag: str, text: str) -> Criterion:
+# A date and its time, of one moment.
+_TIMES: Final = {
+    "00080030": "00080020",
+    "00080031": "00080021",
+    "00080032": "00080022",
+    "00080033": "00080023",
+    "00100032": "00100030",
+    "00400245": "00400244",
+}
+
+
+def criterion(tag: str, text: str, *, fuzzy: bool = False, empty: bool = False) -> Criterion:
     """Read what the caller wrote for `tag` as a criterion.
 
+    fuzzy: names are matched nearly. empty: `""` asks for what has no value (PS3.4 §C.2.2.2.7).
     Raises Malformed when it cannot be a value of the tag's VR, TooLarge when it is too long or has too many values.
     Lists are separated by backslashes, and by commas too for UIDs (PS3.18 §8.3.4.1).
     """
@@ -78,20 +112,36 @@ def criterion(tag: str, text: str) -> Criterion:
     text = text.strip(" \x00")
     if text in ("", "*"):
         return UNIVERSAL
+    if empty and text == '""':
+        return Empty()
     if vr == "UI":
         return OneOf(tuple(checked_uid(uid.strip(" \x00")) for uid in _split(text.replace(",", "\\"))))
     if len(text) > MOST_CHARACTERS:
         raise TooLarge("query", f"a value has more than {MOST_CHARACTERS} characters")
     if vr == "SQ":
         raise Malformed("query", f"{tag} is a sequence: ask for an attribute inside it")
-    if vr in ("DA", "TM"):
+    if vr in READERS:
         return _moment(vr, text)
+    if vr == "PN" and fuzzy and (asked := words(text)):
+        return Fuzzy(asked[:MOST_WORDS])
     if vr in _WILD and ("*" in text or "?" in text):
         if "\\" in text and vr not in _TEXT:
             raise Malformed("query", f"{tag}: one value at a time may hold wild cards")
         return Wildcard(canonical(vr, text))
     values = [text] if vr in _TEXT else _split(text)
     return OneOf(tuple(canonical(vr, value) for value in values))
+
+
+def together(criteria: Mapping[str, Criterion]) -> dict[str, Criterion]:
+    """The same, where the ranges of a date and of its time are the two ends of one range (PS3.18 §8.3.4.1)."""
+    joined = dict(criteria)
+    for time_tag, date_tag in _TIMES.items():
+        date, time = criteria.get(date_tag), criteria.get(time_tag)
+        if isinstance(date, Between) and isinstance(time, Between):
+            low = date.low and date.low + (time.low or "000000.000000")
+            high = date.high and date.high + (time.high or "235959.999999")
+            joined[time_tag] = Together(date_tag, low, high)
+    return joined
 
 
 def _split(text: str) -> list[str]:
@@ -102,56 +152,48 @@ def _split(text: str) -> list[str]:
 
 
 def _moment(vr: str, text: str) -> Criterion:
-    low, hyphen, high = (part.strip() for part in text.partition("-"))
-    if not low and not high:
-        raise Malformed("query", "a range has at least one end")
-    read = _date if vr == "DA" else _time
-    ends = read(low) if low else "", read(high, latest=True) if high else ""
-    if None in ends:
-        raise Malformed("query", f"not a {vr}: YYYYMMDD" if vr == "DA" else f"not a {vr}: HHMMSS.ffffff, or its start")
-    return Between(ends[0] or "", ends[1] or "") if hyphen else OneOf((ends[0] or "",))
-
-
-def _date(text: str, *, latest: bool = False) -> str | None:
-    """YYYYMMDD, from that or from the form with dots of ACR-NEMA (PS3.5 §6.2, DA)."""
-    found = _DATE.fullmatch(text)
-    return "".join(found.groups()) if found else None
-
-
-def _time(text: str, *, latest: bool = False) -> str | None:
-    """HHMMSS.ffffff; what is not written is its first moment, or its last (PS3.4 §C.2.2.2.5)."""
-    found = _TIME.fullmatch(text)
-    if not found:
-        return None
-    hour, minute, second, fraction = found.groups()
-    rest = "59" if latest else "00"
-    return f"{hour}{minute or rest}{second or rest}.{(fraction or '').ljust(6, '9' if latest else '0')}"
+    try:
+        ends = read_range(vr, text)
+    except ValueError as error:
+        raise Malformed("query", f"not a range of {vr}: one end or two, {FORMS[vr]}") from error
+    if ends is not None:
+        return Between(*ends)
+    low, high = READERS[vr](text), READERS[vr](text, latest=True)
+    if low is None or high is None:
+        raise Malformed("query", f"not a {vr}: {FORMS[vr]}")
+    # Of a date time, what is not written was not asked (PS3.4 §C.2.2.2.1.3); of a time it is zero, as we always had it.
+    return Between(low, high) if vr == "DT" and low != high else OneOf((low,))
 
 
 def canonical(vr: str, text: str) -> str:
     """The form in which two equal values are the same text; empty for a date or time that is none."""
     if vr == "PN":
-        return folded(text).rstrip("^= ")
-    if vr == "DA":
-        return _date(text.strip()) or ""
-    if vr == "TM":
-        return _time(text.strip()) or ""
+        return canonical_name(text)
+    if vr in READERS:
+        return READERS[vr](text.strip()) or ""
     return text.strip(" ")
-
-
-def folded(text: str) -> str:
-    """`text` without case and accents: two spellings of one name give the same (`ŒUVRARD-Zoé` -> `oeuvrard-zoe`)."""
-    if text.isascii():
-        return text.lower()
-    apart = unicodedata.normalize("NFKD", text.casefold().translate(_LETTERS))
-    return "".join(letter for letter in apart if not unicodedata.combining(letter))
 
 
 def satisfies(criterion: Criterion, tag: str, attributes: Mapping[str, Any]) -> bool:
     """Does what we hold satisfy the criterion? attributes: DICOM JSON model. Of several values one is enough."""
     if criterion == UNIVERSAL:
         return True
+    if isinstance(criterion, Empty):
+        return all(value in (None, "", {}) for _, value in _values(tag.split("."), attributes))
+    if isinstance(criterion, Together):
+        return _is_between(criterion, tag, attributes)
     return any(_matches(criterion, vr, value) for vr, value in _values(tag.split("."), attributes))
+
+
+def _is_between(criterion: Together, tag: str, attributes: Mapping[str, Any]) -> bool:
+    date, time = (
+        next((canonical(vr, value) for vr, value in _values([name], attributes) if isinstance(value, str)), "")
+        for name in (criterion.date_tag, tag)
+    )
+    if not date:
+        return False
+    latest, earliest = date + (time or "235959.999999"), date + (time or "000000.000000")
+    return criterion.low <= latest and (not criterion.high or earliest <= criterion.high)
 
 
 def _values(path: list[str], attributes: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -165,21 +207,10 @@ def _values(path: list[str], attributes: Mapping[str, Any]) -> Iterator[tuple[st
 
 def _matches(criterion: Criterion, vr: str, value: Any) -> bool:
     if isinstance(value, Mapping):
-        return any(_text_matches(criterion, text) for text in _spellings(value))
+        return any(_text_matches(criterion, text) for text in spellings_of_name(value))
     if isinstance(value, int | float):
         return isinstance(criterion, OneOf) and any(_number(text) == value for text in criterion.values)
     return isinstance(value, str) and _text_matches(criterion, canonical(vr, value))
-
-
-def spellings(names: Mapping[str, Any]) -> list[str]:
-    """Every text by which a PN attribute of the DICOM JSON model is found, in canonical form."""
-    return sorted({text for name in names.get("Value", ()) if isinstance(name, Mapping) for text in _spellings(name)})
-
-
-def _spellings(name: Mapping[str, Any]) -> list[str]:
-    """Any of its three groups, or all of them joined (PS3.5 §6.2.1)."""
-    groups = [str(name.get(group, "")) for group in ("Alphabetic", "Ideographic", "Phonetic")]
-    return [canonical("PN", text) for text in [*(group for group in groups if group), "=".join(groups)]]
 
 
 def _number(text: str) -> float | None:
@@ -197,6 +228,10 @@ def _text_matches(criterion: Criterion, text: str) -> bool:
             return _wildcard_matches(pattern, text)
         case Between(low, high):
             return bool(text) and low <= text and (not high or text <= high)
+        case Fuzzy(asked):
+            return is_near(text, asked)
+        case Together() | Empty():
+            return False  # `satisfies` answers these
 
 
 def _wildcard_matches(pattern: str, text: str) -> bool:

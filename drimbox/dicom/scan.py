@@ -67,6 +67,7 @@ _INSTANCE: Final = {
     0x00080018: "SOPInstanceUID",
     0x00080022: "AcquisitionDate",
     0x00080023: "ContentDate",
+    0x0008002A: "AcquisitionDateTime",
     0x00080032: "AcquisitionTime",
     0x00080033: "ContentTime",
     0x00200012: "AcquisitionNumber",

@@ -4,6 +4,7 @@ from drimbox.dicom.uid import TRANSFER_SYNTAXES
 
 DICOM = "application/dicom"
 DICOM_JSON = "application/dicom+json"
+DICOM_XML = "application/dicom+xml"
 JSON = "application/json"
 OCTET_STREAM = "application/octet-stream"
 EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"

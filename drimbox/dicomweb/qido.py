@@ -1,14 +1,17 @@
-"""QIDO-RS query parameters (PS3.18 §8.3.4 and §10.6). Pure."""
+"""QIDO-RS: the query parameters, and the forms of the answer (PS3.18 §8.3.4 and §10.6). Pure."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import urlencode
 
 from drimbox.dicom.keywords import find_tag
 from drimbox.dicom.levels import MATCHED
-from drimbox.dicom.match import Criterion, Level, OneOf, Query, criterion
-from drimbox.errors import Malformed
+from drimbox.dicom.match import Criterion, Level, OneOf, Query, criterion, together
+from drimbox.dicomweb.accept import Choice, MediaRange, weigh
+from drimbox.dicomweb.media_types import DICOM, DICOM_JSON, DICOM_XML, JSON
+from drimbox.errors import Malformed, NotAcceptable
 
 DEFAULT_LIMIT: Final = 100
 MOST_RESULTS: Final = 1000
@@ -16,13 +19,24 @@ MOST_RESULTS: Final = 1000
 
 MOST_DIGITS: Final = 9
 
-NO_FUZZY: Final = "The fuzzymatching parameter is not supported. Only literal matching has been performed."
+NO_SEVERAL: Final = (
+    "The multiplevaluematching parameter is not supported. Multiple Value Matching has not been performed."
+)
+NOT_INCLUDED: Final = "Attributes of includefield that the index does not hold were left out: "
 MORE: Final = "There are additional results that can be requested"
 
 _TAG = re.compile(r"[0-9A-Fa-f]{8}", re.ASCII)
 _SAFE_NAME = re.compile(r"[0-9A-Za-z.]{1,64}", re.ASCII)  # may be repeated to the caller
 _NUMBER = re.compile(rf"[0-9]{{1,{MOST_DIGITS}}}", re.ASCII)
-_ONCE = frozenset({"limit", "offset", "fuzzymatching", "emptyvaluematching", "multiplevaluematching"})
+_SWITCHES = ("fuzzymatching", "emptyvaluematching", "multiplevaluematching")
+_ONCE = frozenset({"limit", "offset", *_SWITCHES})
+# Of a series or an instance, what is counted for its study can be asked for too.
+_ASKED: Final[Mapping[Level, frozenset[str]]] = {
+    "study": MATCHED["study"],
+    "series": MATCHED["study"] | MATCHED["series"],
+    "instance": MATCHED["study"] | MATCHED["series"] | MATCHED["instance"],
+}
+_ADDED = frozenset({"00081190"})  # Retrieve URL, which every answer has
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,36 +53,67 @@ def read_search(level: Level, within: Mapping[str, str], parameters: Iterable[tu
     Names are keywords or tags, joined by dots inside sequences. What is asked must be among what the index holds at
     this level or above: a criterion passed over would answer with the wrong patients. Raises Malformed, TooLarge.
 
-    `includefield` is checked and no more: the answer always holds every attribute of the index.
+    The answer holds every attribute of the index, so `includefield` adds none; what it names that the index does not
+    hold is told in a warning.
     """
-    criteria: dict[str, Criterion] = {tag: OneOf((uid,)) for tag, uid in within.items()}
+    asked: dict[str, str] = {}
     options: dict[str, str] = {}
+    left_out: list[str] = []
     for name, value in parameters:
         if name == "accept":
             continue
         if name == "includefield":
-            _check_fields(value)
+            left_out += _left_out(level, value)
         elif name in _ONCE:
             if name in options:
                 raise Malformed("query", f"{name} is given twice")
             options[name] = value
         else:
             tag = _read_name(name)
-            if tag in criteria:
+            if tag in asked or tag in within:
                 raise Malformed("query", f"{_shown(name)} is given twice")
-            if tag[:8] not in MATCHED[level]:
+            if tag[:8] not in _ASKED[level]:
                 raise Malformed("query", f"{_shown(name)} cannot be asked for at the {level} level")
-            criteria[tag] = criterion(tag, value)
+            asked[tag] = value
+    fuzzy, empty, several = (_read_switch(options, name) for name in _SWITCHES)
+    criteria: dict[str, Criterion] = {tag: OneOf((uid,)) for tag, uid in within.items()}
+    criteria |= {tag: criterion(tag, value, fuzzy=fuzzy, empty=empty) for tag, value in asked.items()}
     limit = min(_read_number(options, "limit", DEFAULT_LIMIT), MOST_RESULTS)
     offset = _read_number(options, "offset", 0)
-    warnings = (NO_FUZZY,) if options.get("fuzzymatching", "").lower() == "true" else ()
-    return Search(Query(level, criteria, None, limit, offset), warnings)
+    warnings = [NO_SEVERAL] if several else []
+    if left_out:
+        warnings.append(NOT_INCLUDED + " ".join(dict.fromkeys(left_out)))
+    return Search(Query(level, together(criteria), None, limit, offset), tuple(warnings))
 
 
-def _check_fields(value: str) -> None:
-    for name in value.split(","):
-        if name.strip() not in ("", "all"):
-            _read_name(name.strip())
+def next_page(parameters: Iterable[tuple[str, str]], query: Query) -> str:
+    """The query component that asks for what follows this page."""
+    kept = [(name, value) for name, value in parameters if name != "offset"]
+    return urlencode([*kept, ("offset", str(query.offset + query.limit))])
+
+
+def choose_form(ranges: Sequence[MediaRange]) -> str:
+    """The media type to answer a search in: JSON, or parts of XML (PS3.18 §10.6.4). Raises NotAcceptable."""
+    plain = [MediaRange(r.type, r.related_type, "*", r.q) for r in ranges if r.content_type != DICOM]
+    offers = (Choice("", DICOM_JSON, False), Choice("", JSON, False), Choice("", DICOM_XML, True))
+    best, chosen = max(((weigh(plain, offer, strict_parts=False), offer) for offer in offers), key=lambda pair: pair[0])
+    if best <= 0:
+        raise NotAcceptable("Accept", f'possible here: {DICOM_JSON}, {JSON}, multipart/related; type="{DICOM_XML}"')
+    return chosen.media_type
+
+
+def _left_out(level: Level, value: str) -> list[str]:
+    """What of an includefield the index does not hold, as tags."""
+    names = [name for name in (part.strip() for part in value.split(",")) if name not in ("", "all")]
+    tags = [_read_name(name) for name in names]
+    return [tag for tag in tags if tag[:8] not in MATCHED[level] | _ADDED]
+
+
+def _read_switch(options: Mapping[str, str], name: str) -> bool:
+    value = options.get(name, "false").lower()
+    if value not in ("true", "false"):
+        raise Malformed("query", f"{name} is true or false")
+    return value == "true"
 
 
 def _read_name(name: str) -> str:

@@ -197,7 +197,7 @@ class Archive:
 
     async def search(self, query: Query) -> list[Attributes]:
         """What matches, as DICOM JSON items."""
-        return await self.database.reading(lambda: queries.search(self.database.read_here, query))
+        return await self.database.reading(lambda: queries.search(self.database.each_here, query))
 
     async def held(self, study_uid: str, series_uid: str = "", sop_uid: str = "") -> list[Held]:
         """What we hold of a study, a series or an instance and show; empty when unknown, or rejected."""

@@ -13,7 +13,8 @@ from typing import Any, Final
 import orjson
 
 from drimbox.dicom.attributes import integer, text
-from drimbox.dicom.match import canonical, spellings
+from drimbox.dicom.match import canonical
+from drimbox.dicom.names import spellings
 from drimbox.dicom.scan import Summary
 from drimbox.model import InstanceRef, Span
 from drimbox.storage.database import Read, Row, Transaction

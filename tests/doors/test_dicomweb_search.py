@@ -3,6 +3,7 @@
 import pytest
 from dicomweb_client.api import DICOMwebClient
 from dicomweb_stage import ROOT, SOURCES, STUDY, Box, path_of
+from lxml import etree
 
 from drimbox.errors import leaves
 from drimbox.problems import HTTP_STATUS
@@ -112,12 +113,59 @@ def test_a_page_says_that_more_can_be_asked_for(box: Box) -> None:
     rest = box.get(f"/studies/{STUDY}/instances?offset=2")
     assert len(rest.json) == len(SOURCES) + 1
     assert "warning" not in rest.headers
+    assert "link" not in rest.headers
 
 
-def test_fuzzy_matching_is_answered_with_a_warning(box: Box) -> None:
-    reply = box.get("/studies?fuzzymatching=true&PatientName=essai*")
+def test_the_next_page_has_a_link(box: Box) -> None:
+    seen: list[str] = []
+    path = f"/studies/{STUDY}/instances?limit=5&PatientName=ESSAI*"
+    for _ in range(10):
+        reply = box.get(path)
+        seen += [item["00080018"]["Value"][0] for item in reply.json]
+        if "link" not in reply.headers:
+            break
+        url, relation = reply.headers["link"].split("; ")
+        assert (url[:1], url[-1:], relation) == ("<", ">", 'rel="next"')
+        path = url[1:-1].removeprefix(ROOT)
+    assert len(seen) == len(set(seen)) == len(SOURCES) + 3
+
+
+@pytest.mark.parametrize("asked", ["essai", "zoe%20essai", "Essaie", "esai", "ESSIA%5EZ"])
+def test_fuzzy_matching_finds_a_name_nearly_right(box: Box, asked: str) -> None:
+    reply = box.get(f"/studies?fuzzymatching=true&PatientName={asked}")
     assert len(reply.json) == 1
-    assert "fuzzymatching" in reply.headers["warning"]
+    assert "warning" not in reply.headers
+
+
+@pytest.mark.parametrize("asked", ["essor", "zoe+durand", "sai"])
+def test_fuzzy_matching_does_not_find_everything(box: Box, asked: str) -> None:
+    assert box.get(f"/studies?fuzzymatching=true&PatientName={asked}").json == []
+
+
+def test_answers_may_be_parts_of_xml(box: Box) -> None:
+    reply = box.get("/series?limit=2", 'multipart/related; type="application/dicom+xml"')
+    assert reply.headers["content-type"].startswith('multipart/related; type="application/dicom+xml"; boundary=')
+    parts = reply.parts
+    assert [headers["Content-Location"] for headers, _ in parts] == [
+        f"{ROOT}/studies/{STUDY}/series/{STUDY}.{n}" for n in (1, 2)
+    ]
+    for number, (headers, content) in enumerate(parts, start=1):
+        assert headers["Content-Type"] == "application/dicom+xml"
+        values = {attribute.get("tag"): "".join(attribute.itertext()) for attribute in etree.fromstring(content)}
+        assert values["0020000E"] == f"{STUDY}.{number}"
+        assert values["00100010"] == "ESSAIZOÉ"
+        assert values["00081190"] == headers["Content-Location"]
+
+
+def test_nothing_found_has_no_parts(box: Box) -> None:
+    reply = box.get("/studies?PatientID=NOBODY", 'multipart/related; type="application/dicom+xml"')
+    assert (reply.status, reply.body) == (204, b"")
+
+
+def test_attributes_come_by_increasing_tag(box: Box) -> None:
+    for path in ("/studies", "/series", "/instances"):
+        for item in box.get(path).json:
+            assert list(item) == sorted(item)
 
 
 def test_accents_and_case_do_not_matter_in_names(box: Box) -> None:
