@@ -18,6 +18,7 @@ from drimbox.durable import lock_folder
 from drimbox.egress import Egress
 from drimbox.errors import DrimboxError, NotFound
 from drimbox.flows.admit import Admit
+from drimbox.flows.commit import Commit
 from drimbox.flows.consult import Consult
 from drimbox.flows.ingest import Ingest
 from drimbox.flows.publish import Publish
@@ -52,6 +53,7 @@ class Node:
     pixels: Pixels
     publish: Publish
     consult: Consult
+    commit: Commit
     dicom: DicomDoor
     hl7: Hl7Door
     http: Listener
@@ -64,6 +66,7 @@ class Node:
         self.work = [
             asyncio.create_task(self.publish.work(), name="outbox"),
             asyncio.create_task(_expire(self.consult), name="expiry"),
+            asyncio.create_task(self.commit.work(), name="commitments"),
         ]
         await self.pixels.start()
         await self.http.open()
@@ -135,6 +138,7 @@ def _wire(settings: Settings, trail: Trail, own: Archive, visiting: Archive, hel
         pixels=pixels,
         publish=publish,
         consult=consult,
+        commit=Commit(own, admit, settings.dicom),
         dicom=DicomDoor(settings.dicom, ingest, retrieve, settings.node.workers, settings.model_dump_json()),
         hl7=Hl7Door(settings.hl7, publish),
         http=http,

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -21,7 +22,7 @@ from drimbox.dicom.match import OneOf, Query
 from drimbox.dicom.part10 import Readable, build_preface
 from drimbox.dicom.scan import Summary
 from drimbox.durable import Spool, Volume
-from drimbox.errors import Corrupt, NotFound, Unavailable
+from drimbox.errors import Conflict, Corrupt, NotFound, Unavailable
 from drimbox.kos.rejection import Rejection
 from drimbox.model import InstanceRef, Place, Span
 from drimbox.storage import index, queries, rejections
@@ -29,6 +30,7 @@ from drimbox.storage.database import Database, Row, Transaction
 from drimbox.storage.index import Held
 from drimbox.storage.outbox import Outbox
 from drimbox.storage.rejections import Rejected
+from drimbox.storage.reread import read_again
 
 T = TypeVar("T")
 
@@ -257,6 +259,18 @@ class Archive:
     def place(self, held: Held) -> Place:
         """Where its bytes lie, for a worker that reads them itself."""
         return Place(self.path(held), 0, held.size_bytes)
+
+    async def verify(self, sop_uid: str) -> Held | None:
+        """The instance of this UID, once all of it was read again from the medium (promise P4); None if unknown.
+
+        Raises Corrupt when it is not what was kept, Conflict when another version was set aside: whose is it then?
+        """
+        held, is_aside = index.find_by_uid(self.database.read_here, sop_uid)
+        if held is not None and is_aside:
+            raise Conflict("instance", "kept in two versions: the second one is set aside")
+        if held is not None:
+            await self.with_files(partial(read_again, self.place(held), held))
+        return held
 
     async def forget(self, study_uid: str) -> int:
         """Remove a study: rows first, then files. For images on loan only; returns how many instances went."""

@@ -222,7 +222,7 @@ async def test_a_lost_index_is_refused_and_made_again_from_the_files(root, loss)
         with pytest.raises(Corrupt, match="rebuild-index"):
             Archive(root)
     rebuilt = rebuild_index(root, ignore)
-    assert rebuilt.rows == {"instance": 11, "set_aside": 1, "report": 0, "job": 0, "rejected": 0}
+    assert rebuilt.rows == {"instance": 11, "set_aside": 1, "report": 0, "job": 0, "rejected": 0, "commitment": 0}
     assert rebuilt.damaged == ()
     assert any("what the DMP is owed" in lost for lost in rebuilt.lost)
     archive = Archive(root)
@@ -233,7 +233,7 @@ async def test_a_lost_index_is_refused_and_made_again_from_the_files(root, loss)
 async def test_jobs_and_reports_of_a_readable_index_are_kept(root):
     before = await filled(root)
     rebuilt = rebuild_index(root, ignore)
-    assert rebuilt.rows == {"instance": 11, "set_aside": 1, "report": 1, "job": 1, "rejected": 0}
+    assert rebuilt.rows == {"instance": 11, "set_aside": 1, "report": 1, "job": 1, "rejected": 0, "commitment": 0}
     assert rebuilt.lost == ()
     assert rebuilt.old.exists()
     archive = Archive(root)
@@ -284,7 +284,14 @@ async def test_the_first_version_stays_the_one_that_is_served(root, known):
         os.utime(path, (1, 1) if first is not known else (2, 2))
     if not known:
         remove(root)
-    assert rebuild_index(root, ignore).rows == {"instance": 1, "set_aside": 1, "report": 0, "job": 0, "rejected": 0}
+    assert rebuild_index(root, ignore).rows == {
+        "instance": 1,
+        "set_aside": 1,
+        "report": 0,
+        "job": 0,
+        "rejected": 0,
+        "commitment": 0,
+    }
     archive = Archive(root)
     assert await served(archive) == told(FILLED[0])
     assert len(list((root / "files").rglob("*.dcm"))) == 1
