@@ -184,7 +184,8 @@ def build_archive(settings: Settings) -> Archive:
 
 def _allowed(settings: Settings) -> list[str]:
     """Every URL the configuration lets the node call; nothing else is ever called."""
-    urls = [settings.dmp.repository_url, settings.dmp.registry_url, settings.psc.issuer_url]
+    dmp = settings.dmp
+    urls = [dmp.repository_url, dmp.registry_url, dmp.patients_url, dmp.habilitations_url, settings.psc.issuer_url]
     return [url for url in (*urls, *(peer.url for peer in settings.peers.known)) if url]
 
 

@@ -207,16 +207,20 @@ class Report:
 # --- Submission ----------------------------------------------------------------------------------------------------
 
 JobState = Literal["due", "leased", "frozen", "done", "parked"]
-JobKind = Literal["publish", "replace"]
+JobKind = Literal["publish", "replace", "update", "withdraw"]
 
 
 @dataclass(frozen=True, slots=True)
 class Submission:
     """What we promise to tell the DMP. Its ids and bytes are durable before the first attempt (promise P7).
 
-    manifest: the KOS, Part 10. metadata: lcm:SubmitObjectsRequest, UTF-8 XML. unique_id: SOP Instance UID of the
-    KOS and XDSDocumentEntry.uniqueId. set_uid: XDSSubmissionSet.uniqueId. entry_uuid: DocumentEntry.entryUUID.
-    structure: id of the care structure whose certificates speak for it (drim-m.md FAQ:9313).
+    manifest: the KOS, Part 10. metadata: lcm:SubmitObjectsRequest, UTF-8 XML. signature: the XAdES document of the
+    submission set (drim-m.md B.7). unique_id: SOP Instance UID of the KOS and XDSDocumentEntry.uniqueId. set_uid:
+    XDSSubmissionSet.uniqueId. entry_uuid: DocumentEntry.entryUUID. structure: id of the care structure whose
+    certificates speak for it (drim-m.md FAQ:9313).
+
+    kind `update` and `withdraw` change an entry that is registered (ITI-57): they name the document of unique_id,
+    manifest is the one it has, and there is nothing to sign.
     """
 
     study_uid: str
@@ -227,3 +231,4 @@ class Submission:
     structure: str
     manifest: bytes = field(repr=False)
     metadata: bytes = field(repr=False)
+    signature: bytes = field(default=b"", repr=False)

@@ -111,7 +111,7 @@ class Publish:
 
     async def _deliver(self, job: Job, submission: Submission, report: Report) -> None:
         """One attempt with the frozen bytes. If it raises, the outcome may be unknown: the same bytes go again."""
-        match await self.dmp.register(submission, report):
+        match await self.dmp.submit(submission, report):
             case Registered() | AlreadyThere():
                 await self.archive.outbox.done(job)
                 log.info("manifest_published", extra={"job": job.id, "kind": submission.kind})
