@@ -212,9 +212,10 @@ class Pixels(_Section):
 
 
 class Publish(_Section):
-    """The outbox. `settle_s`: how long a study must be quiet before its manifest is built."""
+    """The outbox. `settle_s`: how long a study must be quiet before its manifest is built. `senders`: at once."""
 
     settle_s: float = Field(5, ge=0)
+    senders: int = Field(4, ge=1, le=64)
     retry_first_s: float = Field(5, gt=0)
     retry_most_s: float = Field(3600, gt=0)
     poll_s: float = Field(1, gt=0)
