@@ -50,6 +50,9 @@ def _clock() -> Result:
 
 
 def _certificates(settings: Settings) -> Iterator[tuple[str, Path]]:
+    for key in ("tls_certificate", "tls_ca"):
+        if path := getattr(settings.dicom, key):
+            yield f"dicom.{key}", path
     for structure in settings.dmp.structures:
         yield f"TLS certificate {structure.id}", structure.tls_certificate
         yield f"signing certificate {structure.id}", structure.sign_certificate
@@ -57,7 +60,7 @@ def _certificates(settings: Settings) -> Iterator[tuple[str, Path]]:
 
 def _certificate(name: str, path: Path) -> Result:
     try:
-        ends = x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
+        ends = min(it.not_valid_after_utc for it in x509.load_pem_x509_certificates(path.read_bytes()))
     except (OSError, ValueError) as error:
         return Result(name, False, f"{path}: {type(error).__name__}: give the path of a PEM certificate")
     left = ends - clock.now()

@@ -6,17 +6,21 @@ its own connections to the index, and its own file of the trail.
 
 import asyncio
 import ctypes
+import itertools
 import signal
 import socket
 import sys
+import threading
+from contextlib import suppress
 from typing import Final
 
 import uvloop
 
 from drimbox.audit.trail import Trail
-from drimbox.dicom_scp.counts import Counts, Name
-from drimbox.dicom_scp.processes import ENDED, READY
-from drimbox.dicom_scp.receivers import Receiver
+from drimbox.dicom_scp.counts import Counts
+from drimbox.dicom_scp.limits import Limits
+from drimbox.dicom_scp.processes import ENDED, LEFT, MAY_ENTER, NO, PACKET_BYTES, READY, UNDER_TLS, YES
+from drimbox.dicom_scp.receivers import Receiver, build_handshakes
 from drimbox.flows.admit import Admit
 from drimbox.flows.ingest import Ingest
 from drimbox.flows.retrieve import Retrieve
@@ -30,54 +34,92 @@ _GRACE_S: Final = 10.0
 _PR_SET_PDEATHSIG: Final = 1
 
 
-class _Told(Counts):
-    """Counters that tell the node when a connection ended."""
+class _Node:
+    """The node, at the other end of the channel. Its answers come on the loop of this process; anyone may ask."""
 
     def __init__(self, channel: socket.socket) -> None:
-        super().__init__()
         self._channel = channel
+        self._lock = threading.Lock()
+        self._numbers = itertools.count()
+        self._asked: dict[int, tuple[asyncio.AbstractEventLoop, asyncio.Future[bool]]] = {}
+        self._is_gone = False
 
-    def add(self, name: Name, step: int = 1) -> None:
-        super().add(name, step)
-        if name == "connections":
-            try:
-                self._channel.send(ENDED)
-            except OSError:
-                return  # the node is gone, and so shall we be
+    def say(self, packet: bytes) -> None:
+        """Send it. When the node is gone, so shall we be."""
+        with suppress(OSError):
+            self._channel.send(packet)
+
+    def ended(self, address: str) -> None:
+        """A connection is over."""
+        self.say(ENDED + address.encode())
+
+    async def enter(self, caller: str) -> bool:
+        """See limits.Associations."""
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[bool] = loop.create_future()
+        with self._lock:
+            if self._is_gone:
+                return False
+            number = next(self._numbers)
+            self._asked[number] = (loop, answer)
+        self.say(MAY_ENTER + f"{number} {caller}".encode())
+        return await answer
+
+    def leave(self, caller: str) -> None:
+        """See limits.Associations."""
+        self.say(LEFT + caller.encode())
+
+    def answered(self, number: int, is_welcome: bool) -> None:
+        """What the node said to the question with this number."""
+        with self._lock:
+            loop, answer = self._asked.pop(number)
+        loop.call_soon_threadsafe(answer.set_result, is_welcome)
+
+    def gone(self) -> None:
+        """Nobody will answer any more."""
+        with self._lock:
+            self._is_gone = True
+            asked = list(self._asked)
+        for number in asked:
+            self.answered(number, False)
 
 
 async def _receive(channel: socket.socket, settings: Settings, number: int) -> None:
     folder = settings.node.data_dir.resolve()
     trail = Trail(folder / "trail" / f"trail-{number}.jsonl")
-    own = Archive(folder / "own")
+    own = Archive(folder / "own", settings.publish.settle_s)
     admit = Admit(settings, trail)
     ingest = Ingest(own, admit, settings.dicom.max_object_bytes)
     retrieve = Retrieve(own, admit, Pixels(Pool()))  # its workers are not started: the door gives stored bytes only
-    share = -(-settings.dicom.max_associations // settings.node.workers)
-    receiver = Receiver(
-        f"dicom-receiver-{number}",
-        settings.dicom.model_copy(update={"max_associations": share}),
-        ingest,
-        retrieve,
-        _Told(channel),
-    )
+    node = _Node(channel)
+    handshakes = build_handshakes(settings.dicom, ingest, node.ended)
+    limits, name = Limits(node), f"dicom-receiver-{number}"
+    receiver = Receiver(name, settings.dicom, ingest, retrieve, Counts(), limits, node.ended, handshakes)
+    if handshakes is not None:
+        handshakes.start()
     receiver.start()
     ended = asyncio.Event()
 
-    def take() -> None:
-        address, files, _, _ = socket.recv_fds(channel, 64, 1)
-        if not files:
+    def hear() -> None:
+        packet, files, _, _ = socket.recv_fds(channel, PACKET_BYTES, 1)
+        kind, told = packet[:1], packet[1:].decode()
+        if files:
+            connection = socket.socket(fileno=files[0])
+            connection.setblocking(False)
+            receiver.take(connection, told, kind == UNDER_TLS)
+        elif kind in (YES, NO):
+            node.answered(int(told), kind == YES)
+        else:
+            node.gone()
             ended.set()
-            return
-        connection = socket.socket(fileno=files[0])
-        connection.setblocking(False)
-        receiver.take(connection, address.decode())
 
     loop = asyncio.get_running_loop()
-    loop.add_reader(channel, take)
+    loop.add_reader(channel, hear)
     channel.send(READY)
     await ended.wait()
     loop.remove_reader(channel)
+    if handshakes is not None:
+        await handshakes.stop()
     await receiver.stop(_GRACE_S)
     own.close()
     trail.close()

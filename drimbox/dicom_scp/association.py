@@ -6,17 +6,7 @@ from collections.abc import Mapping
 
 from drimbox import clock
 from drimbox.auth.policy import CALLED_TITLE
-from drimbox.dicom.command import (
-    C_CANCEL_RQ,
-    C_ECHO_RQ,
-    C_FIND_RQ,
-    C_GET_RQ,
-    C_MOVE_RQ,
-    C_STORE_RQ,
-    N_ACTION_RQ,
-    VERIFICATION,
-)
-from drimbox.dicom.commitment import PUSH_MODEL
+from drimbox.dicom.command import C_CANCEL_RQ, C_ECHO_RQ, C_FIND_RQ, C_GET_RQ, C_MOVE_RQ, C_STORE_RQ, VERIFICATION
 from drimbox.dicom.pdu import (
     CALLED_TITLE_NOT_RECOGNIZED,
     CALLING_TITLE_NOT_RECOGNIZED,
@@ -26,15 +16,13 @@ from drimbox.dicom.pdu import (
     Rejection,
     build_associate_accept,
 )
-from drimbox.dicom_scp.commitment import Reports
-from drimbox.dicom_scp.link import Event, Link, Shared
+from drimbox.dicom_scp.link import Link, Shared
 from drimbox.dicom_scp.messages import Assembly, Message
 from drimbox.dicom_scp.negotiation import FIND_ROOTS, GET_ROOTS, MOVE_ROOTS, Context, answer, find_rejection
 from drimbox.dicom_scp.operation import Answer, Operation
 from drimbox.dicom_scp.query import find
 from drimbox.dicom_scp.retrieval import get, move
 from drimbox.dicom_scp.status import (
-    COMMIT_STATUS,
     DIMSE_STATUS,
     PROCESSING_FAILURE,
     QUERY_STATUS,
@@ -45,7 +33,6 @@ from drimbox.dicom_scp.status import (
     error_comment,
 )
 from drimbox.errors import Denied, DrimboxError, Malformed, NotAcceptable, Unidentified
-from drimbox.flows.commit import Commit
 from drimbox.flows.forward import Forward
 from drimbox.flows.ingest import SetAside
 from drimbox.model import Credentials
@@ -60,6 +47,8 @@ class Association:
         self._shared = shared
         self._ingest = shared.ingest
         self._counts = shared.counts
+        self._limits = shared.limits
+        self._caller = ""  # who is held to the limits
         self._link = link
         self._maximum_length = 0  # of the P-DATA the other side receives
         self._stored = self._failed = 0
@@ -80,18 +69,23 @@ class Association:
 
     async def _answer(self, request: AssociateRequest) -> None:
         rejection = find_rejection(request)
+        self._caller = f"{request.calling.strip(' ')}@{self._link.address}"
         if rejection is not None:
             self._reject(rejection)
-        elif not self._counts.enter("associations", self._shared.settings.max_associations):
+        elif not await self._limits.associations.enter(self._caller):
             self._reject(LOCAL_LIMIT_EXCEEDED)
         else:
+            self._counts.add("associations")
             try:
                 await self._admit(request)
             finally:
                 self._counts.add("associations", -1)
+                self._limits.associations.leave(self._caller)
 
     async def _admit(self, request: AssociateRequest) -> None:
-        credentials = Credentials("dicom", self._link.address, calling=request.calling, called=request.called)
+        credentials = Credentials(
+            "dicom", self._link.address, request.calling, request.called, certificate=self._link.certificate
+        )
         try:
             reader = await self._ingest.association(credentials)
         except (Denied, Unidentified) as refusal:
@@ -108,11 +102,9 @@ class Association:
         extra = {"address": self._link.address, "calling": request.calling, "contexts": len(contexts)}
         log.info("association_opened", extra=extra)
         self._link.accept(build_associate_accept(accept), assembly)
-        self._reports = Reports(self._link, self._maximum_length)
         try:
             await self._serve_messages(credentials, contexts)
         finally:
-            await self._reports.close()
             self._failed += self._link.was_cut
             ended = {"address": self._link.address, "ending": self._link.ending}
             log.info("association_ended", extra=ended | {"stored": self._stored, "failed": self._failed})
@@ -126,7 +118,7 @@ class Association:
         self._link.reject(rejection)
 
     async def _serve_messages(self, credentials: Credentials, contexts: Mapping[int, Context]) -> None:
-        while isinstance(message := await self._next(), Message):
+        while isinstance(message := await self._link.next(), Message):
             if message.command.field == C_CANCEL_RQ:  # nothing is under way any more: it has no response of its own
                 continue
             operation = Operation(message, self._link, self._maximum_length)
@@ -134,14 +126,6 @@ class Association:
             if message.command.field == C_STORE_RQ:
                 self._count(last.status)
             operation.respond(last)
-
-    async def _next(self) -> Event | None:
-        """The next event; while it is waited for, reports may be sent."""
-        self._reports.is_free.set()
-        try:
-            return await self._link.next()
-        finally:
-            self._reports.is_free.clear()
 
     async def _perform(self, operation: Operation, credentials: Credentials, contexts: Mapping[int, Context]) -> Answer:
         """Do what the command says; the last response, or the only one."""
@@ -162,10 +146,6 @@ class Association:
             if message.command.field == C_MOVE_RQ and message.context.abstract_syntax in MOVE_ROOTS:
                 table = RETRIEVE_STATUS
                 return await move(operation, Forward(self._shared.retrieve, self._shared.settings), credentials)
-            if message.command.field == N_ACTION_RQ and message.context.abstract_syntax == PUSH_MODEL:
-                table = COMMIT_STATUS
-                archive, admit = self._shared.retrieve.archive, self._shared.retrieve.admit
-                return await self._reports.ask(message, Commit(archive, admit, self._shared.settings), credentials)
             return Answer(UNRECOGNIZED_OPERATION, "not offered here")
         except DrimboxError as refusal:
             status = table[type(refusal)]
@@ -182,7 +162,8 @@ class Association:
             raise message.refused
         if message.spool is None:
             raise Malformed("C-STORE", "it has no data set")
-        outcome = await self._ingest.instance(message.spool)
+        async with self._limits.stores.turn(self._caller):
+            outcome = await self._ingest.instance(message.spool)
         if isinstance(outcome, SetAside):
             return Answer(WARNING_SET_ASIDE, "set aside: same SOP Instance UID, other content")
         return Answer(SUCCESS)

@@ -26,11 +26,3 @@ class Counts:
         """Move a counter."""
         with self._lock:
             self._values[name] += step
-
-    def enter(self, name: Name, most: int) -> bool:
-        """Count one more of what is open, unless there are `most` already."""
-        with self._lock:
-            if self._values[name] >= most:
-                return False
-            self._values[name] += 1
-            return True

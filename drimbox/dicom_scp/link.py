@@ -19,6 +19,7 @@ from drimbox.dicom.pdu import (
 )
 from drimbox.dicom_scp.counts import Counts
 from drimbox.dicom_scp.framing import Breach, Framing, State, wrong_pdu
+from drimbox.dicom_scp.limits import Limits
 from drimbox.dicom_scp.messages import Assembly, Message
 from drimbox.dicom_scp.refusals import Refusals
 from drimbox.errors import Malformed
@@ -44,6 +45,7 @@ class Shared:
     ingest: Ingest
     retrieve: Retrieve
     counts: Counts
+    limits: Limits
     buffer: memoryview
     refusals: Refusals = field(default_factory=Refusals)
     request_bytes: int = 0
@@ -57,8 +59,9 @@ class Link(asyncio.BufferedProtocol):
     an absolute deadline that no byte re-arms (promise P13).
     """
 
-    def __init__(self, shared: Shared, connection: socket.socket, address: str) -> None:
+    def __init__(self, shared: Shared, connection: socket.socket, address: str, certificate: str = "") -> None:
         self.address = address
+        self.certificate = certificate
         self.ending = ""  # in a word or two, for the log
         self.was_cut = False  # in the middle of a message
         self.assembly: Assembly | None = None

@@ -37,6 +37,10 @@ class Admit:
         await self._write(action, "success", reader.identity, credentials, study_uid, detail)
         return reader
 
+    async def refused(self, credentials: Credentials, action: Action, why: str) -> None:
+        """Trace that somebody was turned away before they could say what they want. Raises as above."""
+        await self._write(action, "refused", "unidentified", credentials, "", why)
+
     async def _write(
         self, action: Action, outcome: Outcome, who: str, credentials: Credentials, study_uid: str, detail: str
     ) -> None:

@@ -26,6 +26,10 @@ class Ingest:
         """Admit a sender. Raises Denied, Unidentified."""
         return await self.admit(credentials, "store", detail="association opened")
 
+    async def refused(self, address: str, why: str) -> None:
+        """Trace a sender that was turned away before it asked: its certificate is none of ours, say."""
+        await self.admit.refused(Credentials("dicom", address), "store", why)
+
     async def finished(self, reader: Reader, stored: int, failed: int) -> None:
         """Trace what an association brought."""
         await self.admit.outcome(reader, "store", failed > 0, detail=f"{stored} stored, {failed} failed")

@@ -84,5 +84,4 @@ NAMESPACES = {
     "lcm": codes.LCM,
     "query": codes.QUERY,
     "xdsb": codes.XDSB,
-    "hl7": codes.HL7,
 }

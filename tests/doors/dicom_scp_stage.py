@@ -49,6 +49,7 @@ class MemoryIngest:
     spools: list[MemorySpool] = field(default_factory=list)
     kept: dict[str, bytes] = field(default_factory=dict)
     admitted: list[Credentials] = field(default_factory=list)
+    turned_away: list[tuple[str, str]] = field(default_factory=list)
     ended: list[tuple[int, int]] = field(default_factory=list)
     end: threading.Event = field(default_factory=threading.Event)
 
@@ -59,6 +60,9 @@ class MemoryIngest:
         if credentials.called == "SOMEBODY":
             raise Denied(CALLED_TITLE, "not ours")
         return Reader(credentials.calling, "dicom", credentials.address)
+
+    async def refused(self, address: str, why: str) -> None:
+        self.turned_away.append((address, why))
 
     async def finished(self, reader: Reader, stored: int, failed: int) -> None:
         self.ended.append((stored, failed))
@@ -79,12 +83,16 @@ class MemoryIngest:
 
 @dataclass
 class Stage:
-    """An open door. call: run a coroutine on the door's own loop, and wait for it."""
+    """An open door. call: run a coroutine on the door's own loop, and wait for it. places: by `dicom`, `dicom-tls`."""
 
     door: DicomDoor
-    place: tuple[str, int]
+    places: dict[str, tuple[str, int]]
     call: Callable[[Coroutine[Any, Any, Answer]], Answer]
     stopped: bool = False
+
+    @property
+    def place(self) -> tuple[str, int]:
+        return self.places["dicom"]
 
     def stop(self, grace_s: float = 5) -> None:
         self.stopped = True

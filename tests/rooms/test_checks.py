@@ -3,8 +3,10 @@
 import http.server
 import ssl
 import threading
+from datetime import timedelta
 
 import pytest
+from certificates import Authority
 
 from drimbox.checks import run_checks
 from drimbox.sandbox.certificates import make_certificates
@@ -66,3 +68,19 @@ async def test_missing_certificates_fail_in_a_line_each_and_the_rest_is_still_ch
     failed = [name for name, result in results.items() if not result.ok]
     assert failed == ["TLS certificate 1", "signing certificate 1", "DMP repository"]
     assert results["Pro Santé Connect"].said == "not configured"
+
+
+@pytest.mark.parametrize("key", ["tls_certificate", "tls_ca"])
+async def test_the_first_certificate_of_the_dicom_door_to_end_is_told(tmp_path, key):
+    """A month ahead, whether it is ours, one above it, or an authority of clients; lists of revocation do not count."""
+    authority = Authority(tmp_path)
+    sound, _ = authority.issue("sound", ends=timedelta(days=300))
+    soon, _ = authority.issue("soon", ends=timedelta(days=29))
+    chain = tmp_path / "chain.pem"
+    chain.write_bytes(sound.read_bytes() + soon.read_bytes() + authority.revoke(authority.last))
+    files = dict.fromkeys(("tls_certificate", "tls_key", "tls_ca"), sound) | {key: chain}
+    results = await checked(node={"data_dir": tmp_path}, dicom={"tls_port": 2762, **files})
+    assert not results[f"dicom.{key}"].ok
+    assert "renew it" in results[f"dicom.{key}"].said
+    [other] = {"tls_certificate", "tls_ca"} - {key}
+    assert results[f"dicom.{other}"].ok

@@ -1,5 +1,6 @@
 """The decision table: door, what was seen, what is configured, what comes out."""
 
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -24,6 +25,10 @@ LISTED = settings(
             Caller(ae_title="US", address="192.168.1.0/24", certificate="CN=us,O=Hospital"),
         ),
         other_titles=("OLD_NAME",),
+        tls_port=2762,
+        tls_certificate=Path("certificate.pem"),
+        tls_key=Path("key.pem"),
+        tls_ca=Path("ca.pem"),
     ),
     hl7=Hl7(senders=("192.168.1.7", "fd00::7")),
 )
