@@ -18,8 +18,12 @@ from drimbox.durable import lock_folder
 from drimbox.egress import Egress
 from drimbox.errors import DrimboxError, NotFound
 from drimbox.flows.admit import Admit
+from drimbox.flows.commit import Commit
 from drimbox.flows.consult import Consult
+from drimbox.flows.desk import Desk
+from drimbox.flows.exams import Exams
 from drimbox.flows.ingest import Ingest
+from drimbox.flows.lifecycle import Lifecycle
 from drimbox.flows.publish import Publish
 from drimbox.flows.retrieve import Retrieve
 from drimbox.hl7.mllp import Hl7Door
@@ -33,6 +37,9 @@ from drimbox.portal.site import site
 from drimbox.problems import refuse
 from drimbox.settings import Settings
 from drimbox.storage.archive import Archive
+from drimbox.storage.outbox import Outbox
+from drimbox.storage.outbox_file import open_outbox
+from drimbox.storage.reports import Reports
 from drimbox.storage.upkeep import settle_orphans
 from drimbox.storage.visits import Visits
 
@@ -52,6 +59,7 @@ class Node:
     pixels: Pixels
     publish: Publish
     consult: Consult
+    commit: Commit
     dicom: DicomDoor
     hl7: Hl7Door
     http: Listener
@@ -64,6 +72,7 @@ class Node:
         self.work = [
             asyncio.create_task(self.publish.work(), name="outbox"),
             asyncio.create_task(_expire(self.consult), name="expiry"),
+            asyncio.create_task(self.commit.work(), name="commitments"),
         ]
         await self.pixels.start()
         await self.http.open()
@@ -103,15 +112,17 @@ def build(settings: Settings) -> Node:
     If it raises, nothing stays open.
     """
     with contextlib.ExitStack() as held:
-        trail, own = _open(settings, held)
+        trail, outbox, own = _open(settings, held)
         visiting = Archive(settings.node.data_dir.resolve() / "visiting")
         held.callback(visiting.close)
         for archive in (own, visiting):
             archive.volume.sweep()
-        return _wire(settings, trail, own, visiting, held)
+        return _wire(settings, trail, outbox, own, visiting, held)
 
 
-def _wire(settings: Settings, trail: Trail, own: Archive, visiting: Archive, held: contextlib.ExitStack) -> Node:
+def _wire(
+    settings: Settings, trail: Trail, outbox: Outbox, own: Archive, visiting: Archive, held: contextlib.ExitStack
+) -> Node:
     admit = Admit(settings, trail)
     egress = Egress(_allowed(settings))
     cache = FrameCache(settings.node.data_dir.resolve() / "cache", settings.pixels.cache_bytes)
@@ -126,7 +137,8 @@ def _wire(settings: Settings, trail: Trail, own: Archive, visiting: Archive, hel
     retrieve_base = settings.kos.retrieve_url.rstrip("/") or f"{public}/dicom-web"
     ingest = Ingest(own, admit, settings.dicom.max_object_bytes)
     retrieve = Retrieve(own, admit, pixels)
-    publish = Publish(own, admit, dmp, settings, retrieve_base)
+    exams = Exams(own, Reports(outbox), settings, retrieve_base)
+    publish = Publish(Lifecycle(exams, outbox, dmp), admit, settings)
     loan = Ingest(visiting, admit, settings.dicom.max_object_bytes)
     consult = Consult(Visits(visiting.database), loan, admit, dmp, PeerClient(egress, settings.peers), settings)
     node = Node(
@@ -136,6 +148,7 @@ def _wire(settings: Settings, trail: Trail, own: Archive, visiting: Archive, hel
         pixels=pixels,
         publish=publish,
         consult=consult,
+        commit=Commit(own, admit, settings.dicom),
         dicom=DicomDoor(settings.dicom, ingest, retrieve, settings.node.workers, settings.model_dump_json()),
         hl7=Hl7Door(settings.hl7, publish),
         http=http,
@@ -145,43 +158,50 @@ def _wire(settings: Settings, trail: Trail, own: Archive, visiting: Archive, hel
     root.consult = consult
     root.loan = Retrieve(visiting, admit, pixels)
     root.public = public
-    root.api = create_api(publish, consult, settings.dmp.ins_authority, lambda: node.ready and not own.suspect)
+    root.api = create_api(Desk(outbox, admit), consult, settings.dmp.ins_authority, lambda: _is_ready(node, outbox))
     return node
 
 
-def _open(settings: Settings, held: contextlib.ExitStack) -> tuple[Trail, Archive]:
-    """The folder for this process alone, its trail and its own archive; `held` closes them."""
+def _is_ready(node: Node, outbox: Outbox) -> bool:
+    return node.ready and not node.own.suspect and not outbox.database.suspect
+
+
+def _open(settings: Settings, held: contextlib.ExitStack) -> tuple[Trail, Outbox, Archive]:
+    """The folder for this process alone, its trail, its outbox and its own archive; `held` closes them."""
     folder = settings.node.data_dir.resolve()
     held.callback(os.close, lock_folder(folder))
     trail = Trail(folder / "trail" / "trail.jsonl")
     held.callback(trail.close)
-    own = Archive(folder / "own", settings.publish.settle_s)
+    database = open_outbox(folder / "own")
+    held.callback(database.close)
+    own = Archive(folder / "own")
     held.callback(own.close)
-    return trail, own
+    return trail, Outbox(database), own
 
 
 @contextlib.contextmanager
 def open_ingest(settings: Settings) -> Iterator[Ingest]:
     """The way into the own archive for a command, while no node runs. Raises Unavailable when one does."""
     with contextlib.ExitStack() as held:
-        trail, own = _open(settings, held)
+        trail, _, own = _open(settings, held)
         yield Ingest(own, Admit(settings, trail), settings.dicom.max_object_bytes)
 
 
-def build_archive(settings: Settings) -> Archive:
-    """The node's own archive alone, for a command beside a running node: SQLite lets both in.
+def build_outbox(settings: Settings) -> Outbox:
+    """The node's outbox alone, for a command beside a running node: SQLite lets both in.
 
     Raises NotFound where no node ever ran: an empty answer from the wrong folder would be believed.
     """
     folder = settings.node.data_dir.resolve()
     if not (folder / "own").is_dir():
         raise NotFound("node.data_dir", f"{folder} holds no archive: give the node's configuration with --config")
-    return Archive(folder / "own", settings.publish.settle_s)
+    return Outbox(open_outbox(folder / "own"))
 
 
 def _allowed(settings: Settings) -> list[str]:
     """Every URL the configuration lets the node call; nothing else is ever called."""
-    urls = [settings.dmp.repository_url, settings.dmp.registry_url, settings.psc.issuer_url]
+    dmp = settings.dmp
+    urls = [dmp.repository_url, dmp.registry_url, dmp.patients_url, dmp.habilitations_url, settings.psc.issuer_url]
     return [url for url in (*urls, *(peer.url for peer in settings.peers.known)) if url]
 
 

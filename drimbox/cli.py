@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from drimbox import __version__, cli_upkeep
-from drimbox.app import build, build_archive
+from drimbox.app import build, build_outbox
 from drimbox.audit.trail import verify_trail
 from drimbox.checks import run_checks
 from drimbox.cli_upkeep import Config
@@ -129,15 +129,15 @@ def manifest(
     """Write the KOS the DMP holds of a study."""
 
     async def work() -> int:
-        archive = build_archive(read_settings(config))
+        outbox = build_outbox(read_settings(config))
         try:
-            published = await archive.outbox.published(study_uid)
+            published = await outbox.published(study_uid)
         finally:
-            archive.close()
+            outbox.database.close()
         if published is None:
             print("drimbox: no manifest of this study was published: see drimbox outbox", file=sys.stderr)
             return 1
-        write_file(output, published.manifest)
+        write_file(output, published.submission.manifest)
         return 0
 
     _run(work())
@@ -152,11 +152,11 @@ def outbox_default(context: typer.Context, config: Config = None) -> None:
 
 def _with_outbox(config: Path | None, work: Any) -> None:
     async def run() -> int:
-        archive = build_archive(read_settings(config))
+        outbox = build_outbox(read_settings(config))
         try:
-            await work(archive.outbox)
+            await work(outbox)
         finally:
-            archive.close()
+            outbox.database.close()
         return 0
 
     _run(run())

@@ -18,6 +18,7 @@ from drimbox.flows.import_files import ImportFiles, find_files
 from drimbox.model import Credentials
 from drimbox.settings import Settings, read_settings
 from drimbox.storage.archive import AlreadyKept, Kept, Outcome
+from drimbox.storage.outbox_file import rescue_outbox
 from drimbox.storage.rebuild import rebuild_index
 from drimbox.storage.scrub import Finding, count_files, scrub
 
@@ -83,20 +84,19 @@ def rebuild(config: Config = None) -> None:
     try:
         with _progress() as progress:
             task = progress.add_task("rebuilding", total=None)
+            rescued = rescue_outbox(root)
             rebuilt = rebuild_index(root, lambda done, total: progress.update(task, completed=done, total=total))
     finally:
         os.close(lock)
     for file in rebuilt.damaged:
         print(f"damaged  {root / file}")
-    for lost in rebuilt.lost:
+    for lost in (*(rescued or ()), *rebuilt.lost):
         print(f"drimbox: lost: {lost}", file=sys.stderr)
     if rebuilt.old:
         print(f"the old index is now {rebuilt.old}")
     rows = rebuilt.rows
-    print(
-        f"{rows['instance']} instances, {rows['set_aside']} set aside, {len(rebuilt.damaged)} damaged; "
-        f"{rows['report']} reports, {rows['job']} jobs of the outbox"
-    )
+    outbox = "the outbox is as it was" if rescued is None else "the outbox was made again from what could be read of it"
+    print(f"{rows['instance']} instances, {rows['set_aside']} set aside, {len(rebuilt.damaged)} damaged; {outbox}")
 
 
 @app.command("scrub")

@@ -179,18 +179,22 @@ class Exam:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A radiology report that arrived by HL7: CDA R2 inside ORU^R01 or MDM^T02.
+    """A radiology report that arrived by HL7: CDA R2 inside ORU^R01 or MDM^T02, T10, T04.
 
-    status: OBX-11, `F` first or `C` corrected. confidentiality: XDS codes to add beside `N`
+    status: `F` first, `C` corrected, `D` taken back. confidentiality: XDS codes to add beside `N`
     (`MASQUE_PS`, `INVISIBLE_PATIENT`, `INVISIBLE_REPRESENTANTS_LEGAUX`). to_dmp: False when DESTDMP says N.
     message_id: MSH-3, MSH-4 and MSH-10, the identity of the message for replays. message, cda: the bytes as received.
+
+    Which versions are one report: set_id and version (0 when not told) of the CDA; replaces: the documents its
+    relatedDocument RPLC names; number, parent_number: TXA-12 and TXA-13 of an MDM.
+    visibility_only: MODIF_CONF_CODE says Y, this version changes the confidentiality codes and nothing else.
     """
 
     message_id: str
     message: bytes = field(repr=False)
     cda: bytes = field(repr=False)
     document_id: Identifier
-    status: Literal["F", "C"]
+    status: Literal["F", "C", "D"]
     patient: Patient
     author: Professional
     author_structure: Structure
@@ -202,21 +206,57 @@ class Report:
     confidentiality: tuple[str, ...] = ()
     secret_connection: bool = False
     to_dmp: bool = True
+    set_id: Identifier | None = None
+    version: int = 0
+    replaces: tuple[Identifier, ...] = ()
+    number: str = ""
+    parent_number: str = ""
+    visibility_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StudyNotice:
+    """OMI^O23: an imaging study changed, or is no more (drim-m.md B.2).
+
+    cancelled: ORC-1 says that the exam is taken back. accession: IPC-1. patient: PID-3 alone is trusted.
+    """
+
+    message_id: str
+    message: bytes = field(repr=False)
+    study_uid: str
+    cancelled: bool
+    accession: str = ""
+    ins: Identifier | None = None
+    local_id: Identifier | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PatientMerge:
+    """ADT^A40: the identifiers `gone` are from now on those of `survivor` (HL7 v2.5 §3.3.40)."""
+
+    message_id: str
+    message: bytes = field(repr=False)
+    survivor: Patient
+    gone: tuple[Identifier, ...]
 
 
 # --- Submission ----------------------------------------------------------------------------------------------------
 
-JobState = Literal["due", "leased", "frozen", "done", "parked"]
-JobKind = Literal["publish", "replace"]
+JobState = Literal["due", "leased", "frozen", "done", "parked", "discarded"]
+JobKind = Literal["publish", "replace", "update", "withdraw"]
 
 
 @dataclass(frozen=True, slots=True)
 class Submission:
     """What we promise to tell the DMP. Its ids and bytes are durable before the first attempt (promise P7).
 
-    manifest: the KOS, Part 10. metadata: lcm:SubmitObjectsRequest, UTF-8 XML. unique_id: SOP Instance UID of the
-    KOS and XDSDocumentEntry.uniqueId. set_uid: XDSSubmissionSet.uniqueId. entry_uuid: DocumentEntry.entryUUID.
-    structure: id of the care structure whose certificates speak for it (drim-m.md FAQ:9313).
+    manifest: the KOS, Part 10. metadata: lcm:SubmitObjectsRequest, UTF-8 XML. signature: the XAdES document of the
+    submission set (drim-m.md B.7). unique_id: SOP Instance UID of the KOS and XDSDocumentEntry.uniqueId. set_uid:
+    XDSSubmissionSet.uniqueId. entry_uuid: DocumentEntry.entryUUID. structure: id of the care structure whose
+    certificates speak for it (drim-m.md FAQ:9313).
+
+    kind `update` and `withdraw` change an entry that is registered (ITI-57): they name the document of unique_id,
+    manifest is the one it has, and there is nothing to sign.
     """
 
     study_uid: str
@@ -227,3 +267,4 @@ class Submission:
     structure: str
     manifest: bytes = field(repr=False)
     metadata: bytes = field(repr=False)
+    signature: bytes = field(default=b"", repr=False)

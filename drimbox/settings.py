@@ -125,17 +125,26 @@ class Software(_Section):
 class DmpStructure(_Section):
     """A care structure we may speak for, with its two certificates (ORG AUTH_CLI and ORG SIGN of IGC-Santé).
 
-    sector: healthcareFacilityTypeCode, told to the DMP when one of its professionals consults.
+    sector: healthcareFacilityTypeCode, told to the DMP when one of its professionals consults. mode: whose number the
+    DMP is told, the geographic site's (`EG`), the legal entity's (`EJ`), or the site's in the metadata and the
+    entity's in the VIHF (`EJ/EG`). sites: ids of the geographic sites that an entity's certificates speak for.
     """
 
     id: str
     name: str
     sector: str = "SA08"
     mode: Literal["EJ", "EG", "EJ/EG"] = "EG"
+    sites: tuple[str, ...] = ()
     tls_certificate: Path
     tls_key: Path
     sign_certificate: Path
     sign_key: Path
+
+    @model_validator(mode="after")
+    def _sites_have_an_entity(self) -> Self:
+        if self.sites and self.mode == "EG":
+            raise ValueError("sites are those of a legal entity: mode must be EJ or EJ/EG")
+        return self
 
 
 class Dmp(_Section):
@@ -143,17 +152,24 @@ class Dmp(_Section):
 
     repository_url: _Url = ""
     registry_url: _Url = ""
+    patients_url: _Url = ""
+    habilitations_url: _Url = ""
     ca: Path | None = None
     ins_authority: str = "1.2.250.1.213.1.4.8"  # INS-NIR; 1.2.250.1.213.1.4.10 on the test bench
     software: Software = Software()
     structures: tuple[DmpStructure, ...] = ()
     timeout_s: float = Field(30, gt=0)
+    vihf_algorithm: Literal["sha256", "sha1"] = "sha256"
+    signature_algorithm: Literal["sha256", "sha1"] = "sha256"
     source_id: _Oid = Field("1.2.250.1.213.4.5.9", max_length=64)  # OID of this installation, XDSSubmissionSet.sourceId
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
         if self.repository_url and not self.structures:
             raise ValueError("dmp.repository_url is set: dmp.structures needs at least one structure")
+        served = [identifier for structure in self.structures for identifier in (structure.id, *structure.sites)]
+        if len(served) != len(set(served)):
+            raise ValueError("dmp.structures: an id, or a site, is there twice: which certificate would speak for it?")
         return self
 
 
@@ -215,9 +231,10 @@ class Pixels(_Section):
 
 
 class Publish(_Section):
-    """The outbox. `settle_s`: how long a study must be quiet before its manifest is built."""
+    """The outbox. `settle_s`: how long a study must be quiet before its manifest is built. `senders`: at once."""
 
     settle_s: float = Field(5, ge=0)
+    senders: int = Field(4, ge=1, le=64)
     retry_first_s: float = Field(5, gt=0)
     retry_most_s: float = Field(3600, gt=0)
     poll_s: float = Field(1, gt=0)

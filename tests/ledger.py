@@ -16,11 +16,16 @@ from making import STUDY, ct, data_set_bytes, report
 from drimbox.audit.trail import Trail, verify_trail
 from drimbox.errors import DrimboxError
 from drimbox.flows.admit import Admit
+from drimbox.flows.exams import Exams
 from drimbox.flows.ingest import Ingest
+from drimbox.flows.lifecycle import Lifecycle
 from drimbox.flows.publish import Publish
 from drimbox.model import Credentials
 from drimbox.settings import Settings
 from drimbox.storage.archive import Archive, SetAside
+from drimbox.storage.outbox import Outbox
+from drimbox.storage.outbox_file import open_outbox
+from drimbox.storage.reports import Reports
 from drimbox.storage.scrub import scrub
 from drimbox.storage.upkeep import settle_orphans
 
@@ -38,14 +43,21 @@ class Site:
     def __init__(self, base: Path) -> None:
         self.trail = Trail(base / "trail" / "trail.jsonl")
         try:
+            self.outbox = Outbox(open_outbox(base / "own"))
+        except BaseException:
+            self.trail.close()
+            raise
+        try:
             self.archive = Archive(base / "own")
         except BaseException:
+            _close(self.outbox.database, self.outbox.database)
             self.trail.close()
             raise
         admit = Admit(Settings(), self.trail)
         self.ingest = Ingest(self.archive, admit, 1 << 30)
         nobody: Any = None  # nothing is sent to the DMP here
-        self.publish = Publish(self.archive, admit, nobody, Settings(), "https://localhost/dicom-web")
+        exams = Exams(self.archive, Reports(self.outbox), Settings(), "https://localhost/dicom-web")
+        self.publish = Publish(Lifecycle(exams, self.outbox, nobody), admit, Settings())
 
     async def associate(self, tell: Tell, calling: str) -> None:
         reader = await self.ingest.association(Credentials("dicom", "127.0.0.1", calling))
@@ -68,13 +80,17 @@ class Site:
         tell(f"report {REPORT.message_id} {hashlib.sha256(REPORT.message).hexdigest()}")
 
     def close(self) -> None:
-        try:
-            self.archive.close()
-        except apsw.Error:  # of a test's own VFS: SQLite itself does not mind at the end
-            for connection in self.archive.database._open:
-                connection.close()
-        finally:
-            self.trail.close()
+        _close(self.archive, self.archive.database)
+        _close(self.outbox.database, self.outbox.database)
+        self.trail.close()
+
+
+def _close(part: Any, database: Any) -> None:
+    try:
+        part.close()
+    except apsw.Error:  # of a test's own VFS: SQLite itself does not mind at the end
+        for connection in database._open:
+            connection.close()
 
 
 async def arrive(base: Path, tell: Tell) -> list[DrimboxError]:
@@ -130,8 +146,8 @@ async def _check(base: Path, ledger: Sequence[str]) -> None:
         await compare(site, told)
         assert await site.archive.database.read("SELECT count(*) FROM instance") == [(INSTANCES,)]
         assert await site.archive.database.read("SELECT count(*) FROM set_aside") == [(ASIDE,)]
-        assert await site.archive.database.read("SELECT count(*) FROM report") == [(1,)]
-        assert await site.archive.database.read("SELECT count(*) FROM job") == [(1,)]
+        assert await site.outbox.database.read("SELECT count(*) FROM report") == [(1,)]
+        assert await site.outbox.database.read("SELECT count(*) FROM job") == [(1,)]
         assert len(list((base / "own").rglob("*.dcm"))) == INSTANCES + ASIDE
         assert list((base / "own" / "spool").iterdir()) == []
     finally:
@@ -144,7 +160,7 @@ async def compare(site: Site, ledger: Sequence[str]) -> None:
     kept = {uid: _digest(site.archive.root / file) for uid, file in rows}
     rows = await site.archive.database.read("SELECT sop_uid, file FROM set_aside")
     aside = {(uid, _digest(site.archive.root / file)) for uid, file in rows}
-    rows = await site.archive.database.read("SELECT message_id, message FROM report JOIN job ON report_id = report.id")
+    rows = await site.outbox.database.read("SELECT message_id, message FROM report JOIN job ON report_id = report.id")
     reports = {(message_id, hashlib.sha256(message).hexdigest()) for message_id, message in rows}
     verify_trail(site.trail.path)
     traces = site.trail.path.read_text()

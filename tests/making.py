@@ -1,5 +1,6 @@
 """Small invented instances for tests, written with pydicom, which is not the reader under test; and a report."""
 
+from dataclasses import replace
 from typing import Any
 
 import pydicom
@@ -59,11 +60,13 @@ def data_set_bytes(made: pydicom.Dataset) -> bytes:
     return buffer.getvalue()
 
 
-def report(message_id: str = "RIS|1", studies: tuple[str, ...] = (STUDY,), to_dmp: bool = True) -> Report:
-    """A report of these studies, as `hl7.report` would give it."""
+def report(
+    message_id: str = "RIS|1", studies: tuple[str, ...] = (STUDY,), to_dmp: bool = True, **changes: Any
+) -> Report:
+    """A report of these studies, as `hl7.report` would give it. changes: by field, over these."""
     doctor = Professional(Identifier("801234567897", "1.2.250.1.71.4.2.1"), "MEDECIN", "ANNE", Code("10", "x"))
     structure = Structure(Identifier("101235555", "1.2.250.1.71.4.2.2"), "Centre", Code("SA07", "y"))
-    return Report(
+    made = Report(
         message_id=message_id,
         message=b"MSH|\xff raw",
         cda=b"<ClinicalDocument/>",
@@ -78,6 +81,7 @@ def report(message_id: str = "RIS|1", studies: tuple[str, ...] = (STUDY,), to_dm
         confidentiality=("MASQUE_PS",),
         to_dmp=to_dmp,
     )
+    return replace(made, **changes)
 
 
 def rejection_note(

@@ -18,6 +18,8 @@ C_GET_RQ: Final = 0x0010
 C_FIND_RQ: Final = 0x0020
 C_MOVE_RQ: Final = 0x0021
 C_ECHO_RQ: Final = 0x0030
+N_EVENT_REPORT_RQ: Final = 0x0100
+N_ACTION_RQ: Final = 0x0130
 C_CANCEL_RQ: Final = 0x0FFF
 RESPONSE: Final = 0x8000  # the bit that tells a response from its request
 
@@ -42,12 +44,17 @@ class _Tag(IntEnum):
     ERROR_COMMENT = 0x0902
     AFFECTED_SOP_INSTANCE_UID = 0x1000
     REQUESTED_SOP_INSTANCE_UID = 0x1001
+    EVENT_TYPE_ID = 0x1002
+    ACTION_TYPE_ID = 0x1008
     REMAINING_SUB_OPERATIONS = 0x1020
     COMPLETED_SUB_OPERATIONS = 0x1021
     FAILED_SUB_OPERATIONS = 0x1022
     WARNING_SUB_OPERATIONS = 0x1023
     MOVE_ORIGINATOR = 0x1030
     MOVE_ORIGINATOR_MESSAGE_ID = 0x1031
+
+
+_TYPES: Final = {N_EVENT_REPORT_RQ: _Tag.EVENT_TYPE_ID, N_ACTION_RQ: _Tag.ACTION_TYPE_ID}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +73,7 @@ class Command:
 
     message_id: of the request, in the response too. sop_class_uid, sop_uid: Affected or Requested, text from the
     wire, not yet checked. move_destination: an AE title, of a C-MOVE. originator: of the C-MOVE that this C-STORE is
-    part of, who asked for it and in which message.
+    part of, who asked for it and in which message. type_id: of the action or of the event.
     """
 
     field: int
@@ -80,6 +87,7 @@ class Command:
     move_destination: str = ""
     sub_operations: SubOperations | None = None
     originator: tuple[str, int] | None = None
+    type_id: int | None = None
 
 
 def read_command(data: bytes) -> Command:
@@ -103,6 +111,7 @@ def read_command(data: bytes) -> Command:
         _text(elements, _Tag.ERROR_COMMENT),
         _text(elements, _Tag.MOVE_DESTINATION),
         _sub_operations(elements),
+        type_id=next((_number(elements, tag) for tag in _TYPES.values() if tag in elements), None),
     )
 
 
@@ -138,6 +147,8 @@ def build_command(command: Command) -> bytes:
         body += _element(_Tag.ERROR_COMMENT, command.error_comment.encode("ascii"), b" ")
     if command.sop_uid:
         body += _element(_Tag.AFFECTED_SOP_INSTANCE_UID, command.sop_uid.encode("ascii"))
+    if command.type_id is not None:
+        body += _element(_TYPES[command.field & ~RESPONSE], command.type_id.to_bytes(2, "little"))
     if command.sub_operations is not None:
         body += _build_sub_operations(command.sub_operations)
     if command.originator is not None:

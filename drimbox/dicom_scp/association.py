@@ -6,7 +6,17 @@ from collections.abc import Mapping
 
 from drimbox import clock
 from drimbox.auth.policy import CALLED_TITLE
-from drimbox.dicom.command import C_CANCEL_RQ, C_ECHO_RQ, C_FIND_RQ, C_GET_RQ, C_MOVE_RQ, C_STORE_RQ, VERIFICATION
+from drimbox.dicom.command import (
+    C_CANCEL_RQ,
+    C_ECHO_RQ,
+    C_FIND_RQ,
+    C_GET_RQ,
+    C_MOVE_RQ,
+    C_STORE_RQ,
+    N_ACTION_RQ,
+    VERIFICATION,
+)
+from drimbox.dicom.commitment import PUSH_MODEL
 from drimbox.dicom.pdu import (
     CALLED_TITLE_NOT_RECOGNIZED,
     CALLING_TITLE_NOT_RECOGNIZED,
@@ -16,13 +26,15 @@ from drimbox.dicom.pdu import (
     Rejection,
     build_associate_accept,
 )
-from drimbox.dicom_scp.link import Link, Shared
+from drimbox.dicom_scp.commitment import Reports
+from drimbox.dicom_scp.link import Event, Link, Shared
 from drimbox.dicom_scp.messages import Assembly, Message
 from drimbox.dicom_scp.negotiation import FIND_ROOTS, GET_ROOTS, MOVE_ROOTS, Context, answer, find_rejection
 from drimbox.dicom_scp.operation import Answer, Operation
 from drimbox.dicom_scp.query import find
 from drimbox.dicom_scp.retrieval import get, move
 from drimbox.dicom_scp.status import (
+    COMMIT_STATUS,
     DIMSE_STATUS,
     PROCESSING_FAILURE,
     QUERY_STATUS,
@@ -33,6 +45,7 @@ from drimbox.dicom_scp.status import (
     error_comment,
 )
 from drimbox.errors import Denied, DrimboxError, Malformed, NotAcceptable, Unidentified
+from drimbox.flows.commit import Commit
 from drimbox.flows.forward import Forward
 from drimbox.flows.ingest import SetAside
 from drimbox.model import Credentials
@@ -102,9 +115,11 @@ class Association:
         extra = {"address": self._link.address, "calling": request.calling, "contexts": len(contexts)}
         log.info("association_opened", extra=extra)
         self._link.accept(build_associate_accept(accept), assembly)
+        self._reports = Reports(self._link, self._maximum_length)
         try:
             await self._serve_messages(credentials, contexts)
         finally:
+            await self._reports.close()
             self._failed += self._link.was_cut
             ended = {"address": self._link.address, "ending": self._link.ending}
             log.info("association_ended", extra=ended | {"stored": self._stored, "failed": self._failed})
@@ -118,7 +133,7 @@ class Association:
         self._link.reject(rejection)
 
     async def _serve_messages(self, credentials: Credentials, contexts: Mapping[int, Context]) -> None:
-        while isinstance(message := await self._link.next(), Message):
+        while isinstance(message := await self._next(), Message):
             if message.command.field == C_CANCEL_RQ:  # nothing is under way any more: it has no response of its own
                 continue
             operation = Operation(message, self._link, self._maximum_length)
@@ -126,6 +141,14 @@ class Association:
             if message.command.field == C_STORE_RQ:
                 self._count(last.status)
             operation.respond(last)
+
+    async def _next(self) -> Event | None:
+        """The next event; while it is waited for, reports may be sent."""
+        self._reports.is_free.set()
+        try:
+            return await self._link.next()
+        finally:
+            self._reports.is_free.clear()
 
     async def _perform(self, operation: Operation, credentials: Credentials, contexts: Mapping[int, Context]) -> Answer:
         """Do what the command says; the last response, or the only one."""
@@ -146,6 +169,10 @@ class Association:
             if message.command.field == C_MOVE_RQ and message.context.abstract_syntax in MOVE_ROOTS:
                 table = RETRIEVE_STATUS
                 return await move(operation, Forward(self._shared.retrieve, self._shared.settings), credentials)
+            if message.command.field == N_ACTION_RQ and message.context.abstract_syntax == PUSH_MODEL:
+                table = COMMIT_STATUS
+                archive, admit = self._shared.retrieve.archive, self._shared.retrieve.admit
+                return await self._reports.ask(message, Commit(archive, admit, self._shared.settings), credentials)
             return Answer(UNRECOGNIZED_OPERATION, "not offered here")
         except DrimboxError as refusal:
             status = table[type(refusal)]

@@ -9,6 +9,8 @@ from drimbox.dicom.command import (
     C_GET_RQ,
     C_MOVE_RQ,
     C_STORE_RQ,
+    N_ACTION_RQ,
+    N_EVENT_REPORT_RQ,
     RESPONSE,
     VERIFICATION,
     Command,
@@ -22,17 +24,19 @@ from drimbox.durable import Spool
 from drimbox.errors import Malformed, NotAcceptable, TooLarge
 
 _LONGEST_COMMAND: Final = 2**16
-_LONGEST_IDENTIFIER: Final = 2**18  # a list of a thousand UIDs takes 65 kB
+_NO_STATUS: Final = 0xC000  # of a response without one: not a success
 
-IDENTIFIED: Final = frozenset({C_FIND_RQ, C_GET_RQ, C_MOVE_RQ})
-"""Requests whose data set is an Identifier."""
+_LONGEST: Final = dict.fromkeys((C_FIND_RQ, C_GET_RQ, C_MOVE_RQ), 2**18) | {N_ACTION_RQ: 2**22}
+"""Data sets that are read as a whole, by request: an Identifier, where a list of a thousand UIDs takes 65 kB; and what
+a commitment is about, 112 bytes an instance.
+"""
 
 
 @dataclass(slots=True)
 class Message:
     """One request, or the response to a C-STORE of ours.
 
-    spool: the data set of a C-STORE. identifier: that of a query or retrieval.
+    spool: the data set of a C-STORE. identifier: that of a query, a retrieval or an action.
     refused: why the data set could not be taken, before its end was seen.
     """
 
@@ -54,15 +58,17 @@ class Assembly:
     """The message that is arriving on one association, if any.
 
     open_spool: SOP class, SOP instance, transfer syntax -> spool. awaited: message of our C-STORE that has no response
-    yet.
+    yet. reported: the messages of our N-EVENT-REPORTs that have none, and whom to tell its status: it may come while
+    something else is under way, so it is no message of its own.
     """
 
-    __slots__ = ("_command", "_context_id", "_contexts", "_message", "_open_spool", "awaited")
+    __slots__ = ("_command", "_context_id", "_contexts", "_message", "_open_spool", "awaited", "reported")
 
     def __init__(self, contexts: Mapping[int, Context], open_spool: Callable[[str, str, str], Spool]) -> None:
         self._contexts = contexts
         self._open_spool = open_spool
         self.awaited: int | None = None
+        self.reported: dict[int, Callable[[int], None]] = {}
         self._context_id = 0
         self._command = bytearray()
         self._message: Message | None = None
@@ -95,13 +101,14 @@ class Assembly:
                 message.refused = refusal
         elif message.identifier is not None:
             message.identifier += piece
-            if len(message.identifier) > _LONGEST_IDENTIFIER:
+            most = _LONGEST[message.command.field]
+            if len(message.identifier) > most:
                 message.identifier = None
-                message.refused = TooLarge("Identifier", f"more than {_LONGEST_IDENTIFIER} bytes")
+                message.refused = TooLarge("data set", f"more than {most} bytes")
         if not is_last:
             return None
         self._message = None
-        return message
+        return None if message.command.field == N_EVENT_REPORT_RQ | RESPONSE else message
 
     def _add_command(self, context_id: int, piece: memoryview, is_last: bool) -> Message | None:
         if self._message is not None or (self._command and self._context_id != context_id):
@@ -117,17 +124,19 @@ class Assembly:
             command = read_command(data)
         except Malformed as error:
             raise wrong_message(str(error)) from error
-        if command.field & RESPONSE:
+        if command.field == N_EVENT_REPORT_RQ | RESPONSE and command.message_id in self.reported:
+            self.reported.pop(command.message_id)(_NO_STATUS if command.status is None else command.status)
+        elif command.field & RESPONSE:
             if (command.field, command.message_id) != (C_STORE_RQ | RESPONSE, self.awaited):
                 raise wrong_message("a response to nothing that was asked")
             self.awaited = None
         message = Message(context_id, self._contexts[context_id], command)
         if command.field == C_STORE_RQ:
             self._begin_store(message)
-        elif command.field in IDENTIFIED:
+        elif command.field in _LONGEST:
             message.identifier = bytearray()
         if not command.has_data_set:
-            return message
+            return None if command.field == N_EVENT_REPORT_RQ | RESPONSE else message
         self._message = message
         return None
 

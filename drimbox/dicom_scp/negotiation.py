@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from drimbox.dicom.command import VERIFICATION
+from drimbox.dicom.commitment import PUSH_MODEL
 from drimbox.dicom.identifier import Root
 from drimbox.dicom.pdu import (
     APPLICATION_CONTEXT,
@@ -50,9 +51,11 @@ MOVE_ROOTS: Final[Mapping[str, Root]] = {
 }
 """Those of C-MOVE."""
 
-_IDENTIFIED: Final = FIND_ROOTS.keys() | GET_ROOTS.keys() | MOVE_ROOTS.keys()
+_IDENTIFIED: Final = FIND_ROOTS.keys() | GET_ROOTS.keys() | MOVE_ROOTS.keys() | {PUSH_MODEL}
 _OTHER_SERVICES: Final = _IDENTIFIED | {VERIFICATION}
-_PLAIN: Final = frozenset({IMPLICIT_LITTLE_ENDIAN, EXPLICIT_LITTLE_ENDIAN, EXPLICIT_BIG_ENDIAN})  # for Identifiers
+_PLAIN: Final = frozenset(
+    {IMPLICIT_LITTLE_ENDIAN, EXPLICIT_LITTLE_ENDIAN, EXPLICIT_BIG_ENDIAN}
+)  # for what we read and write
 _ONE_AT_A_TIME: Final = (1, 1)
 
 

@@ -50,6 +50,14 @@ RETRIEVE_STATUS: Final[dict[type[DrimboxError], int]] = QUERY_STATUS | {  # PS3.
     Unavailable: 0xA702,  # unable to perform sub-operations
 }
 
+COMMIT_STATUS: Final[dict[type[DrimboxError], int]] = DIMSE_STATUS | {  # PS3.7 §10.1.4.1.10
+    Malformed: 0x0115,  # invalid argument value
+    NotAcceptable: 0x0118,  # no such SOP class
+    TooLarge: 0x0213,  # resource limitation
+    NoSpace: 0x0213,
+}
+NO_SUCH_ACTION: Final = 0x0123
+
 _LONGEST_COMMENT = 64  # VR LO
 
 

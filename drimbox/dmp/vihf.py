@@ -5,17 +5,15 @@ minutes. Sources: SAML 2.0 core; CI-SIS "Transport synchrone pour client lourd";
 """
 
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from lxml import etree
 from signxml.algorithms import CanonicalizationMethod, DigestAlgorithm, SignatureMethod
 from signxml.signer import XMLSigner
 
+from drimbox.dmp.signer import Algorithm, Signer
 from drimbox.errors import Malformed
 from drimbox.model import Code, Identifier, Professional, Report, Structure
 from drimbox.settings import Software
@@ -35,6 +33,7 @@ _HL7 = "urn:hl7-org:v3"
 _XSI = "http://www.w3.org/2001/XMLSchema-instance"
 _SUBJECT_NAME = "urn:oasis:names:tc:SAML:1.1:nameid-format:X509SubjectName"
 _TLS_CLIENT = "urn:oasis:names:tc:SAML:2.0:ac:classes:TLSClient"
+_BROWSER = "APP_BROWSER_AUTH"
 
 _PROFESSION = "1.2.250.1.71.1.2.7"
 _SPECIALTY = "1.2.250.1.71.4.2.5"
@@ -58,26 +57,6 @@ class Speaker:
     structure: Structure
 
 
-@dataclass(frozen=True, slots=True)
-class Signer:
-    """The key and certificate ORG SIGN of a structure, loaded once: reading the key costs twenty signatures."""
-
-    key: RSAPrivateKey = field(repr=False)
-    certificate: x509.Certificate
-
-
-def read_signer(certificate: bytes, key: bytes) -> Signer:
-    """Read both from PEM. Raises Malformed when they are not an RSA pair."""
-    try:
-        loaded = load_pem_private_key(key, password=None)
-        leaf = x509.load_pem_x509_certificate(certificate)
-    except (ValueError, TypeError) as error:
-        raise Malformed("signing certificate", "the certificate or its key is not PEM without a password") from error
-    if not isinstance(loaded, RSAPrivateKey) or leaf.public_key() != loaded.public_key():
-        raise Malformed("signing certificate", "the key is not RSA, or is not that of the certificate")
-    return Signer(loaded, leaf)
-
-
 def build_vihf(
     speaker: Speaker,
     patient_ins: Identifier,
@@ -88,10 +67,12 @@ def build_vihf(
     now: datetime,
     mode: Mode = "INDIRECTE",
     secret: bool = False,
+    algorithm: Algorithm = "sha256",
 ) -> etree._Element:
     """Build and sign the assertion; it is ready to be put in wsse:Security, and must not be changed.
 
     assertion_id: an XML name, new at each call. secret: secret connection, hidden from the legal representatives.
+    A professional who is logged in (INDIRECTE_RENFORCEE) is so through a browser, and the DMP wants it said.
     Raises Malformed when the profession of the speaker or the sector of the structure is not told.
     """
     instant = now.astimezone(UTC)
@@ -108,8 +89,10 @@ def build_vihf(
     added(root, SAML, "Conditions", {"NotBefore": _iso(instant), "NotOnOrAfter": _iso(instant + LIFE)})
     context = added(added(root, SAML, "AuthnStatement", {"AuthnInstant": _iso(instant)}), SAML, "AuthnContext")
     added(context, SAML, "AuthnContextClassRef", text=_TLS_CLIENT)
+    if mode == "INDIRECTE_RENFORCEE":
+        added(context, SAML, "AuthnContextDecl", text=_BROWSER)
     _add_attributes(added(root, SAML, "AttributeStatement"), speaker, patient_ins, software, mode, secret)
-    return _signed(root, signer)
+    return _signed(root, signer, algorithm)
 
 
 def speaker_of(report: Report) -> Speaker:
@@ -188,10 +171,18 @@ def _add_coded(attribute: etree._Element, name: str, coded: dict[str, str]) -> N
         element.set(key, text)
 
 
-def _signed(root: etree._Element, signer: Signer) -> etree._Element:
-    method = XMLSigner(
-        signature_algorithm=SignatureMethod.RSA_SHA256,
-        digest_algorithm=DigestAlgorithm.SHA256,
+class _Sha1Signer(XMLSigner):
+    """signxml refuses to sign with SHA-1 unless told; here the operator told, because their DMP asks for it."""
+
+    def check_deprecated_methods(self) -> None:
+        """Allowed."""
+
+
+def _signed(root: etree._Element, signer: Signer, algorithm: Algorithm) -> etree._Element:
+    signature, digest, kind = _METHODS[algorithm]
+    method = kind(
+        signature_algorithm=signature,
+        digest_algorithm=digest,
         c14n_algorithm=CanonicalizationMethod.EXCLUSIVE_XML_CANONICALIZATION_1_0,
     )
     method.namespaces = {"ds": _DS}
@@ -199,6 +190,12 @@ def _signed(root: etree._Element, signer: Signer) -> etree._Element:
         root, key=signer.key, cert=[signer.certificate], reference_uri=str(root.get("ID")), id_attribute="ID"
     )
     return signed
+
+
+_METHODS: dict[Algorithm, tuple[SignatureMethod, DigestAlgorithm, type[XMLSigner]]] = {
+    "sha256": (SignatureMethod.RSA_SHA256, DigestAlgorithm.SHA256, XMLSigner),
+    "sha1": (SignatureMethod.RSA_SHA1, DigestAlgorithm.SHA1, _Sha1Signer),
+}
 
 
 def _iso(moment: datetime) -> str:

@@ -70,7 +70,7 @@ class Retrieve:
     @property
     def ahead(self) -> int:
         """Of how many instances that must be made the next may be begun while one leaves."""
-        return self.pixels.pool.size
+        return 2 * self.pixels.pool.size
 
     # --- Stories --------------------------------------------------------------------------------------------------
 

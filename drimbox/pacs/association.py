@@ -7,7 +7,8 @@ or when nobody waits any more, the connection is cut, which ends whatever the th
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar, cast
@@ -16,6 +17,8 @@ from pynetdicom import AE, _config, build_context, build_role
 from pynetdicom.association import Association as Established
 from pynetdicom.transport import AssociationSocket
 
+from drimbox.dicom.command import Command, build_command
+from drimbox.dicom.pdu import build_data
 from drimbox.dicom.uid import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from drimbox.errors import Unavailable
 from drimbox.settings import Destination
@@ -72,6 +75,33 @@ class Association:
             if not running.done():
                 self.cut()
                 running.add_done_callback(_forget)
+
+    def exchange(self, context_id: int, command: Command, data_set: Iterable[bytes]) -> int:
+        """Send a request and its data set, in pieces as they come; the status of its response. Blocks: for `call`.
+
+        pynetdicom's own way puts all PDUs of a data set in a queue, whole, and reads it from a whole file only. Its
+        thread that reads is left alone, the one that would take the response for a request is kept still.
+        """
+        held = self.established
+        length = int(held.acceptor.maximum_length or MAXIMUM_LENGTH)
+        held._reactor_checkpoint.clear()
+        while not held._is_paused:
+            time.sleep(0.0001)
+        try:
+            for pdu in build_data(context_id, build_command(command), True, length):
+                self._wire.sendall(pdu)
+            for piece, is_last in _with_last(data_set):
+                for pdu in build_data(context_id, piece, False, length, is_last=is_last):
+                    self._wire.sendall(pdu)
+            _, response = held.dimse.get_msg(block=True)
+        except OSError as error:
+            raise self.gone() from error
+        finally:
+            held._reactor_checkpoint.set()
+        status = getattr(response, "Status", None)
+        if status is None:
+            raise self.gone()
+        return int(status)
 
     def cut(self) -> None:
         """End the connection without a word; whoever waits for an answer hears that there is none. From any thread."""
@@ -147,6 +177,16 @@ async def associated(
     finally:
         thread.submit(close)
         thread.shutdown(wait=False)
+
+
+def _with_last(pieces: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
+    """Each piece, and is it the last one?"""
+    left = iter(pieces)
+    held = next(left, b"")
+    for piece in left:
+        yield held, False
+        held = piece
+    yield held, True
 
 
 def _forget(running: "asyncio.Future[Any]") -> None:

@@ -23,6 +23,9 @@ _NUMBERS = frozenset(
     {SAMPLES_PER_PIXEL, PLANAR_CONFIGURATION, ROWS, COLUMNS, BITS_ALLOCATED, BITS_STORED, PIXEL_REPRESENTATION}
 )
 _TEXTS = frozenset({PHOTOMETRIC_INTERPRETATION, NUMBER_OF_FRAMES})
+DESCRIBING: Final = _NUMBERS | _TEXTS | PIXELS
+"""All that a description, and the search for the pixels it is about, has to look at."""
+
 _MOST_VALUE_BYTES = 64
 
 
@@ -82,7 +85,7 @@ def read_description(file: Readable) -> PixelDescription | None:
 
     Raises Malformed, TooLarge, when its header cannot be read.
     """
-    data_set = open_data_set(file, Limits())
+    data_set = open_data_set(file, Limits(), DESCRIBING)
     description = DescriptionReader()
     for level, tag, _, offset, length in data_set.reader:
         if level == 0 and not description.note(data_set.reader, tag, offset, length) and tag in PIXELS:

@@ -7,7 +7,7 @@ and raw bytes. JSON and not pickle: a worker whose codec was taken over must not
 import json
 import struct
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from drimbox.errors import leaves
@@ -69,13 +69,16 @@ class Answer:
 
 def build_request(job: Job) -> bytes:
     """The header of a request, to be sent behind its length."""
-    return json.dumps(asdict(job), separators=(",", ":")).encode()
+    fields = {name: getattr(job, name) for name in Job.__slots__}
+    fields["spans"] = [[(s.frame_number, s.offset, s.length, s.crc32) for s in spans] for spans in job.spans]
+    fields["frame_numbers"] = list(job.frame_numbers)
+    return json.dumps(fields, separators=(",", ":")).encode()
 
 
 def read_request(header: bytes) -> Job:
     """The job a request asks for. The node wrote it: it is believed."""
     fields = json.loads(header)
-    spans = [[Span(**span) for span in frame] for frame in fields.pop("spans")]
+    spans = [[Span(*span) for span in frame] for frame in fields.pop("spans")]
     return Job(**fields, spans=spans)
 
 

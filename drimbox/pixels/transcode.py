@@ -41,6 +41,7 @@ _WORD_BYTES: Final = {
 _ICON: Final = 0x00880200
 _OFFSET_TABLES: Final = frozenset({0x7FE00001, 0x7FE00002, 0x7FE00003})
 _TRAILING_PADDING: Final = 0xFFFCFFFC
+_TELLING: Final = frozenset({PHOTOMETRIC_INTERPRETATION, PLANAR_CONFIGURATION})
 _DELIMITER = struct.Struct("<HHI")
 _TEXT = frozenset(["AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UR", "UT"])
 _ARRAY_TYPE: Final = {2: "H", 4: "I", 8: "Q"}
@@ -73,11 +74,10 @@ def rewrite(file: Readable, most_frame_bytes: int, target: Target = NATIVE, size
     sizes: of the encoded frames, where they are known: then an offset table tells where each begins.
     """
     data_set = open_data_set(file, Limits())
-    if target == NATIVE:
-        return _Rewriter(data_set, most_frame_bytes, target, sizes, None).segments()
-    description, told = _read_ahead(open_data_set(file, Limits()))
-    target = settled(target, description)
     derived = None
+    if target.lossy:
+        description, told = _read_ahead(open_data_set(file, Limits()))
+        target = settled(target, description)
     if target.lossy:
         ratio = description.frame_bytes * description.number_of_frames / sum(sizes) if sizes else None
         preface = data_set.preface
@@ -127,6 +127,8 @@ class _Rewriter:
         self._segments: list[Segment] = []
         sop_uid = derived.sop_uid if derived else preface.sop_uid
         self._bytes = bytearray(build_preface(preface.sop_class_uid, sop_uid, target.transfer_syntax))
+        self._may_stay = data_set.syntax.explicit and data_set.syntax.little_endian
+        self._run_start = self._run_end = 0
         self._open: list[bool] = []  # one for each sequence that is open: is an item of it open?
 
     def segments(self) -> list[Segment]:
@@ -156,14 +158,34 @@ class _Rewriter:
                 self._pixel_data(vr, offset, length)
             elif length == UNDEFINED:
                 raise NotAcceptable("instance", "it has compressed pixels in a sequence; ask for the stored syntax")
-            else:
+            elif not (self._may_stay and self._stays(tag, vr, offset, length)):
                 self._element(tag, vr, offset, length)
         self._close(0)
         self._flush()
         return self._segments
 
+    def _stays(self, tag: int, vr: str, offset: int, length: int) -> bool:
+        """Is the element written already as we would? Then its bytes join those before it, to be copied at once."""
+        if length % 2 or length >= _COPY_FROM_BYTES or (tag in _TELLING and not self._open):
+            return False
+        start = offset - (12 if vr in _LONG_FORM else 8)
+        if self._reader.value(start, 6) != struct.pack("<HH2s", tag >> 16, tag & 0xFFFF, vr[:2].encode("ascii")):
+            return False
+        if start != self._run_end:
+            self._end_run()
+            self._run_start = start
+        self._run_end = offset + length
+        return True
+
+    def _end_run(self) -> None:
+        if self._run_end:
+            self._bytes += self._reader.value(self._run_start, self._run_end - self._run_start)
+            self._run_start = self._run_end = 0
+
     def _is_replaced(self, tag: int) -> bool:
         """Write the edits that come before `tag`, and that of `tag` itself if there is one."""
+        if self._edits:
+            self._end_run()
         while self._edits and self._edits[-1][0] < tag:
             self._bytes += self._edits.pop()[1]
         if self._edits and self._edits[-1][0] == tag:
@@ -245,6 +267,7 @@ class _Rewriter:
             self._bytes += b" " if vr in _TEXT else b"\x00"
 
     def _header(self, tag: int, vr: str, length: int) -> None:
+        self._end_run()
         if vr in _LONG_FORM:
             self._bytes += struct.pack("<HH2sHI", tag >> 16, tag & 0xFFFF, vr.encode("ascii"), 0, length)
         else:
@@ -264,9 +287,11 @@ class _Rewriter:
             self._delimiter(SEQUENCE_END)
 
     def _delimiter(self, tag: int, length: int = 0) -> None:
+        self._end_run()
         self._bytes += _DELIMITER.pack(tag >> 16, tag & 0xFFFF, length)
 
     def _flush(self) -> None:
+        self._end_run()
         if self._bytes:
             self._segments.append(bytes(self._bytes))
             self._bytes.clear()

@@ -25,7 +25,7 @@ from drimbox.model import Span
 from drimbox.pixels.bits import cut_bits
 from drimbox.pixels.confine import confine, confine_time
 from drimbox.pixels.decode import decode_frame
-from drimbox.pixels.description import DescriptionReader, PixelDescription, checked_description
+from drimbox.pixels.description import DESCRIBING, DescriptionReader, PixelDescription, checked_description
 from drimbox.pixels.encode import encode_frame
 from drimbox.pixels.kept_file import KeptFile
 from drimbox.pixels.plan import NATIVE, Target
@@ -67,7 +67,7 @@ class Worker:
 
     def do(self, file: KeptFile, job: Job) -> Answer:
         """Answer, or raise a leaf of errors.py."""
-        data_set = open_data_set(file, Limits())
+        data_set = open_data_set(file, Limits(), DESCRIBING)
         if data_set.syntax.uid != job.transfer_syntax:
             raise Corrupt("kept file", "its transfer syntax is not the one that was kept")
         target = Target(job.target, job.lossy)
@@ -140,6 +140,8 @@ class Worker:
             raise TooLarge("frame", f"at most {self._caps.frame_bytes} bytes are decoded")
         stored = b"".join(_read_span(data_set.source, span) for span in spans)
         if not data_set.syntax.encapsulated:
+            if spans and data_set.syntax.little_endian:
+                return stored  # read and checked already
             return _cut_native(data_set, image, frame_number)
         if not spans:
             raise NotFound("frame", f"frame {frame_number} is not there, or cannot be told from the others")

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from drimbox.dicom.uid import checked_uid
 from drimbox.errors import DrimboxError, Malformed
 from drimbox.flows.consult import Consult
-from drimbox.flows.publish import Publish
+from drimbox.flows.desk import Desk
 from drimbox.model import Credentials, Identifier
 from drimbox.problems import problem, refuse
 
@@ -23,17 +23,20 @@ _BY_MONITORS: Final = ["GET", "HEAD"]
 
 
 class OutboxItem(BaseModel):
-    """One job, as interface.md shows it. next_try: seconds since 1970."""
+    """One job, as interface.md shows it. next_try, created_at, settled_at: seconds since 1970."""
 
     id: int
     study_uid: str
     kind: str
     state: str
+    cause: str
     attempts: int
     last_error: str
     unique_id: str
     entry_uuid: str
     next_try: float
+    created_at: float
+    settled_at: float | None
 
 
 class OutboxList(BaseModel):
@@ -80,29 +83,29 @@ class VisitProgress(BaseModel):
     complete: bool
 
 
-def create_api(publish: Publish, consult: Consult, ins_authority: str, ready: Callable[[], bool]) -> FastAPI:
+def create_api(desk: Desk, consult: Consult, ins_authority: str, ready: Callable[[], bool]) -> FastAPI:
     """The API as an ASGI application. ready: is every door open and the volume sound?"""
     api = FastAPI(title="DRIMbox", version="1", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json")
 
     @api.get("/api/v1/outbox")
     async def outbox(request: Request) -> OutboxList:
         """What is owed to the DMP."""
-        return OutboxList.model_validate({"items": await publish.outbox(_credentials(request))})
+        return OutboxList.model_validate({"items": await desk.list(_credentials(request))})
 
     @api.get("/api/v1/outbox/{job_id}")
     async def outbox_item(request: Request, job_id: _JobId) -> OutboxItem:
         """One job."""
-        return OutboxItem.model_validate(await publish.outbox_item(_credentials(request), job_id))
+        return OutboxItem.model_validate(await desk.show(_credentials(request), job_id))
 
     @api.post("/api/v1/outbox/{job_id}/retry")
     async def retry(request: Request, job_id: _JobId) -> OutboxItem:
         """Attempt it now."""
-        return OutboxItem.model_validate(await publish.retry(_credentials(request), job_id))
+        return OutboxItem.model_validate(await desk.retry(_credentials(request), job_id))
 
     @api.get("/api/v1/studies/{study_uid}/manifest", response_class=Response)
     async def manifest(request: Request, study_uid: str) -> Response:
         """The current KOS."""
-        data = await publish.current_manifest(_credentials(request), checked_uid(study_uid))
+        data = await desk.current_manifest(_credentials(request), checked_uid(study_uid))
         return Response(data, media_type="application/dicom")
 
     @api.get("/api/v1/patients/{ins}/documents")

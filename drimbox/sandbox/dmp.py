@@ -4,7 +4,9 @@ It requires a client certificate and a VIHF, checks each message as `dmp_wire`, 
 keeps what it accepts in a folder. It shares no builder and no parser with the product.
 
     POST /repository            ITI-41, ITI-43
-    POST /registry              ITI-18: FindDocuments, GetDocuments
+    POST /registry              ITI-18: FindDocuments, FindDocumentsByReferenceId, GetDocuments; ITI-57
+    POST /patients              TD0.2: has this patient a DMP?
+    POST /habilitations         TD0.3: the patient was informed
     GET  /control/documents     what it holds, as JSON; ?patient=<CX>
     POST /control/misbehave     {"transaction": "register", "how": "cut", "after_commit": true}
 """
@@ -16,12 +18,13 @@ import socket
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from ssl import CERT_REQUIRED
 from typing import Any, Literal, get_args
 from urllib.parse import parse_qs
+from uuid import uuid4
 
 import uvicorn
 from cryptography import x509
@@ -29,18 +32,23 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from drimbox.sandbox.certificates import SandboxCertificates
 from drimbox.sandbox.dmp_assertion import Vihf, check_vihf
-from drimbox.sandbox.dmp_misbehave import SOAP_TYPE, Altered, How, Misbehaviour, Reply, go_wrong
+from drimbox.sandbox.dmp_dossier import answer_authorisation, answer_existence
+from drimbox.sandbox.dmp_misbehave import SOAP_TYPE, Altered, Misbehaviour, Reply, go_wrong
 from drimbox.sandbox.dmp_queries import answer_query, answer_retrieve
 from drimbox.sandbox.dmp_rules import RuleBrokenError, check_submission
-from drimbox.sandbox.dmp_store import Holding, Store
+from drimbox.sandbox.dmp_store import DEPRECATED, Holding, Store
+from drimbox.sandbox.dmp_update import apply_update
 from drimbox.sandbox.dmp_wire import Fault, Request, read_request, write_answer, write_fault, write_registry_response
 
-Transaction = Literal["register", "query", "retrieve"]
+Transaction = Literal["register", "query", "retrieve", "update", "existence", "authorisation"]
 
 _ACTIONS: Mapping[tuple[str, str], Transaction] = {
     ("/repository", "urn:ihe:iti:2007:ProvideAndRegisterDocumentSet-b"): "register",
     ("/repository", "urn:ihe:iti:2007:RetrieveDocumentSet"): "retrieve",
     ("/registry", "urn:ihe:iti:2007:RegistryStoredQuery"): "query",
+    ("/registry", "urn:ihe:iti:2010:UpdateDocumentSet"): "update",
+    ("/patients", "urn:hl7-org:v3:PRPA_IN201307UV02"): "existence",
+    ("/habilitations", "urn:si-dmp-habilitations:HabilitationsEndPoint:setAuthorization"): "authorisation",
 }
 _ACTION = re.compile(r'action="([^"]+)"')
 _SUCCESS = "urn:oasis:names:tc:ebxml-regrep:ResponseStatusType:Success"
@@ -53,6 +61,7 @@ class Dmp:
 
     def __init__(self, folder: Path, ca: Path) -> None:
         self.received: dict[Transaction, int] = dict.fromkeys(get_args(Transaction), 0)
+        self.without: set[str] = set()  # INS of patients that have no DMP
         self._store = Store(folder)
         self._ca = x509.load_pem_x509_certificate(ca.read_bytes())
         self._next: dict[Transaction, deque[Misbehaviour]] = {name: deque() for name in get_args(Transaction)}
@@ -62,12 +71,13 @@ class Dmp:
         self._next[transaction].extend(misbehaviours)
 
     def documents(self, patient_id: str = "") -> list[Holding]:
-        """What it holds, of one patient (CX) or of all, in order of arrival."""
-        return self._store.by_patient(patient_id)
+        """What it holds, of one patient (CX) or of all, in order of arrival; without what signs the others."""
+        return [held for held in self._store.by_patient(patient_id) if held.mime_type != "text/xml"]
 
     def forget(self) -> None:
         """Start anew: no document, no id seen, nothing counted, no misbehaviour left."""
         self._store.forget()
+        self.without.clear()
         self.received.update(dict.fromkeys(self.received, 0))
         for queued in self._next.values():
             queued.clear()
@@ -101,7 +111,7 @@ class Dmp:
         wrong = self._next[transaction].popleft() if self._next[transaction] else None
         altered = wrong.how if wrong is not None and wrong.how in get_args(Altered) else None
         if wrong is not None and altered is None and not wrong.after_commit:
-            await go_wrong(wrong.how, reply, asked.content, b"")
+            await go_wrong(wrong, reply, asked.content, b"")
             return
         message_id = ""
         try:
@@ -110,36 +120,57 @@ class Dmp:
             vihf = check_vihf(request.envelope, self._ca, client, datetime.now(UTC))
             if not (self._store.first_time(vihf.assertion_id) and self._store.first_time(message_id)):
                 raise Fault("assertion or message id used before", subcode="InvalidSecurity")
-            content_type, answer = self._work(transaction, request, vihf, altered)
+            content_type, answer = self._work(transaction, request, vihf, wrong if altered else None)
         except Fault as fault:
             await reply.send(400, SOAP_TYPE, write_fault(fault, message_id))
             return
         if wrong is not None and altered is None:
-            await go_wrong(wrong.how, reply, asked.content, answer)
+            await go_wrong(wrong, reply, asked.content, answer)
         else:
             await reply.send(200, content_type, answer, chunked=altered == "odd-mime")
 
-    def _work(self, transaction: Transaction, request: Request, vihf: Vihf, altered: How | None) -> tuple[str, bytes]:
-        action = f"{request.action}Response"
-        if transaction == "retrieve":
-            odd, tampered = altered == "odd-mime", altered == "other-bytes"
-            return answer_retrieve(request, vihf.patient_id, self._store, action, plain=not odd, tampered=tampered)
-        if transaction == "query":
-            body = answer_query(request.body, vihf.patient_id, self._store)
-            if altered == "other-patient":
-                body = body.replace(vihf.patient_id.partition("^")[0], "299999999999999")
-        else:
-            body = self._register(request, vihf)
+    def _work(
+        self, transaction: Transaction, request: Request, vihf: Vihf, altered: Misbehaviour | None
+    ) -> tuple[str, bytes]:
+        action, how = f"{request.action}Response", altered.how if altered else ""
+        match transaction:
+            case "retrieve":
+                odd, tampered = how == "odd-mime", how == "other-bytes"
+                return answer_retrieve(request, vihf.patient_id, self._store, action, plain=not odd, tampered=tampered)
+            case "query":
+                body = answer_query(request.body, vihf.patient_id, self._store)
+            case "register":
+                body = self._register(request, vihf, altered)
+            case "update":
+                body = self._update(request, vihf)
+            case "existence":
+                body = answer_existence(request.body, vihf, self._store, self.without)
+            case "authorisation":
+                body = answer_authorisation(request.body, vihf, self._store, self.without)
+        if how == "other-patient":
+            body = body.replace(vihf.patient_id.partition("^")[0], "299999999999999")
         return SOAP_TYPE, write_answer(body, action, request.message_id)
 
-    def _register(self, request: Request, vihf: Vihf) -> str:
+    def _register(self, request: Request, vihf: Vihf, altered: Misbehaviour | None) -> str:
         try:
             with self._store.transaction():
-                accepted = check_submission(request.body, request.parts, vihf.patient_id, self._store)
+                now = datetime.now(UTC)
+                accepted = check_submission(request.body, request.parts, vihf.patient_id, self._store, self._ca, now)
                 for entry_uuid in accepted.replaced:
-                    self._store.deprecate(entry_uuid)
+                    self._store.set_status(entry_uuid, DEPRECATED)
                 for holding in accepted.holdings:
-                    self._store.add(holding)
+                    own = altered is not None and altered.how == "own-ids"
+                    self._store.add(replace(holding, entry_uuid=uuid4().urn) if own else holding)
+        except RuleBrokenError as broken:
+            return write_registry_response(_FAILURE, [(broken.code, broken.context)])
+        if altered is not None and altered.how == "warning":
+            return write_registry_response(_SUCCESS, [(altered.code, "context")], "Warning")
+        return write_registry_response(_SUCCESS)
+
+    def _update(self, request: Request, vihf: Vihf) -> str:
+        try:
+            with self._store.transaction():
+                apply_update(request.body, vihf.patient_id, self._store)
         except RuleBrokenError as broken:
             return write_registry_response(_FAILURE, [(broken.code, broken.context)])
         return write_registry_response(_SUCCESS)
@@ -153,7 +184,8 @@ class Dmp:
             await reply.send(200, "application/json", json.dumps(held).encode())
         elif (method, path) == ("POST", "/control/misbehave"):
             asked = json.loads(content)
-            self.misbehave(asked["transaction"], Misbehaviour(asked["how"], bool(asked.get("after_commit"))))
+            wrong = Misbehaviour(asked["how"], bool(asked.get("after_commit")), asked.get("code", ""))
+            self.misbehave(asked["transaction"], wrong)
             await reply.send(200, "application/json", b"{}")
         else:
             await reply.send(404, "text/plain", b"")
@@ -180,6 +212,8 @@ class RunningDmp:
     port: int
     repository_url: str
     registry_url: str
+    patients_url: str
+    habilitations_url: str
 
 
 @asynccontextmanager
@@ -207,7 +241,8 @@ async def serve(folder: Path, certificates: SandboxCertificates, *, port: int = 
         port = listener.getsockname()[1]
         base = f"https://localhost:{port}"
         try:
-            yield RunningDmp(app, port, f"{base}/repository", f"{base}/registry")
+            urls = [f"{base}/{name}" for name in ("repository", "registry", "patients", "habilitations")]
+            yield RunningDmp(app, port, *urls)
         finally:
             server.leave.set()
             await task

@@ -4,25 +4,22 @@ import base64
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 from lxml import etree
 from signxml.algorithms import DigestAlgorithm, SignatureMethod
 from signxml.exceptions import InvalidInput
 from signxml.verifier import SignatureConfiguration, XMLVerifier
 
+from drimbox.sandbox.dmp_schemas import read_schema
+from drimbox.sandbox.dmp_second_opinion import agrees
 from drimbox.sandbox.dmp_wire import NAMES, Fault
 
 _SKEW = timedelta(minutes=2)
 _LONGEST = timedelta(minutes=15)
-_SCHEMAS = Path(__file__).parent / "schemas"
 _TEXTS = {
     "VIHF_Version": r"[34]\.0",
     "Authentification_Mode": r"INDIRECTE|INDIRECTE_RENFORCEE",
@@ -44,11 +41,12 @@ _CODED = {
 
 @dataclass(frozen=True, slots=True)
 class Vihf:
-    """What an accepted assertion says. patient_id: CX."""
+    """What an accepted assertion says. patient_id: CX. person: number of the professional."""
 
     assertion_id: str
     patient_id: str
     mode: str
+    person: str
 
 
 def check_vihf(envelope: Any, ca: x509.Certificate, client: x509.Certificate, now: datetime) -> Vihf:
@@ -63,13 +61,18 @@ def check_vihf(envelope: Any, ca: x509.Certificate, client: x509.Certificate, no
     issuer = _one(assertion, "saml:Issuer/text()")
     _require(issuer == certificate.subject.rfc4514_string(), "issuer is the signer")
     _require(_holder(certificate) == _holder(client), "signer and TLS client are of the same structure")
-    _require(bool(_one(assertion, "saml:Subject/saml:NameID/text()").strip()), "NameID")
+    person = str(_one(assertion, "saml:Subject/saml:NameID/text()")).strip()
+    _require(bool(person), "NameID")
     _require(not assertion.xpath(".//saml:AudienceRestriction", namespaces=NAMES), "no audience")
     attributes = _check_attributes(assertion)
+    declared = assertion.xpath("saml:AuthnStatement/saml:AuthnContext/saml:AuthnContextDecl/text()", namespaces=NAMES)
+    strong = attributes["Authentification_Mode"] == "INDIRECTE_RENFORCEE"
+    _require(declared == (["APP_BROWSER_AUTH"] if strong else []), "how the professional was authenticated")
     return Vihf(
         assertion_id=assertion.get("ID"),
         patient_id=attributes["urn:oasis:names:tc:xacml:2.0:resource:resource-id"],
         mode=attributes["Authentification_Mode"],
+        person=person,
     )
 
 
@@ -97,30 +100,9 @@ def _verified(assertion: Any, certificate: x509.Certificate) -> Any:
         raise Fault("signature", subcode="FailedCheck") from error
     verified = result.signed_xml  # type: ignore[union-attr]
     _require(verified is not None and verified.get("ID") == assertion.get("ID"), "the assertion is what is signed")
-    _require_second_opinion(assertion, certificate)
+    if not agrees(assertion.find("ds:Signature", NAMES), [(assertion, "ID")], certificate):
+        raise Fault("signature, says libxmlsec", subcode="FailedCheck")
     return verified
-
-
-def _require_second_opinion(assertion: Any, certificate: x509.Certificate) -> None:
-    """libxmlsec, when it is installed: the verifier of many servers."""
-    if find_spec("xmlsec") is None:
-        return
-    import xmlsec  # a test dependency, absent from production
-
-    signature = assertion.find("ds:Signature", NAMES)
-    context = xmlsec.SignatureContext()
-    context.register_id(assertion, "ID")
-    context.key = xmlsec.Key.from_memory(certificate.public_bytes(Encoding.PEM), xmlsec.constants.KeyDataFormatCertPem)
-    try:
-        context.verify(signature)
-    except xmlsec.Error as error:
-        raise Fault("signature, says libxmlsec", subcode="FailedCheck") from error
-
-
-@cache
-def read_schema(name: str) -> etree.XMLSchema:
-    """A schema of the folder, compiled once."""
-    return etree.XMLSchema(etree.parse(_SCHEMAS / name))
 
 
 def _check_schema(assertion: Any) -> None:

@@ -1,5 +1,6 @@
 """The ways in which the sandbox DMP goes wrong on demand, and the HTTP replies it can give, whole or broken."""
 
+import asyncio
 import re
 from dataclasses import dataclass
 from typing import Any, Literal, cast
@@ -15,15 +16,20 @@ Broken = Literal[
     "busy",  # RegistryErrorList at HTTP 200, passing
     "no-dmp",  # RegistryErrorList at HTTP 200, final
     "partial-success",
+    "error",  # RegistryErrorList at HTTP 200, with the code that is told
+    "503",
     "500",
     "html",  # a web page at HTTP 200
     "silence",
+    "slow",  # the right answer, a few bytes at a time
+    "twice",  # the right answer, and again
     "cut",  # the line, before any answer
     "cut-half-way",
     "other-message",  # a success, for another message than ours
     "50-mb",
 ]
-Altered = Literal["other-patient", "other-bytes", "odd-mime"]  # the right answer, but for one thing
+# The right answer, but for one thing: warning: with the warning that is told. own-ids: entryUUIDs of the DMP's own.
+Altered = Literal["other-patient", "other-bytes", "odd-mime", "warning", "own-ids"]
 How = Literal[Broken, Altered]
 
 _SUCCESS = "urn:oasis:names:tc:ebxml-regrep:ResponseStatusType:Success"
@@ -34,10 +40,14 @@ _MESSAGE_ID = re.compile(rb"MessageID>(urn:uuid:[0-9a-f-]{36})<")
 
 @dataclass(frozen=True, slots=True)
 class Misbehaviour:
-    """What goes wrong with one request. after_commit: the work is done first, whatever the caller is told."""
+    """What goes wrong with one request. after_commit: the work is done first, whatever the caller is told.
+
+    code: of the error or the warning.
+    """
 
     how: How
     after_commit: bool = False
+    code: str = ""
 
 
 class Reply:
@@ -75,6 +85,15 @@ class Reply:
             await self._send({"type": "http.response.body", "body": bytes(2**20), "more_body": True})
         await self._send({"type": "http.response.body", "body": b""})
 
+    async def send_slowly(self, content: bytes) -> None:
+        """Sixteen bytes at a time, ten times a second."""
+        await self._start(200, SOAP_TYPE, [])
+        for start in range(0, len(content), 16):
+            piece = content[start : start + 16]
+            await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+            await asyncio.sleep(0.1)
+        await self._send({"type": "http.response.body", "body": b""})
+
     async def cut(self, content: bytes) -> None:
         """Cut the line after half of `content`, or before any byte when it is empty."""
         if content:
@@ -94,11 +113,11 @@ class Reply:
         await self._send({"type": "http.response.start", "status": status, "headers": named})
 
 
-async def go_wrong(how: How, reply: Reply, request: bytes, answer: bytes) -> None:
+async def go_wrong(wrong: Misbehaviour, reply: Reply, request: bytes, answer: bytes) -> None:
     """Answer badly. request: the body received. answer: the right answer, empty when no work was done."""
     found = _MESSAGE_ID.search(request)
     message_id = found[1].decode("ascii") if found else ""
-    match cast(Broken, how):
+    match cast(Broken, wrong.how):
         case "fault":
             await reply.send(500, SOAP_TYPE, write_fault(Fault("internal", "Receiver"), message_id))
         case "refusal":
@@ -111,6 +130,14 @@ async def go_wrong(how: How, reply: Reply, request: bytes, answer: bytes) -> Non
             await reply.send(200, SOAP_TYPE, _outcome(_FAILURE, message_id, "XDSUnknownPatientId"))
         case "partial-success":
             await reply.send(200, SOAP_TYPE, _outcome(_PARTIAL, message_id, "XDSRepositoryError"))
+        case "error":
+            await reply.send(200, SOAP_TYPE, _outcome(_FAILURE, message_id, wrong.code))
+        case "503":
+            await reply.send(503, "text/plain", b"try again later")
+        case "slow":
+            await reply.send_slowly(answer or _outcome(_SUCCESS, message_id))
+        case "twice":
+            await reply.send(200, SOAP_TYPE, (answer or _outcome(_SUCCESS, message_id)) * 2)
         case "other-message":
             other = "urn:uuid:00000000-0000-4000-8000-000000000000"
             await reply.send(200, SOAP_TYPE, _outcome(_SUCCESS, other))

@@ -6,7 +6,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from lxml import etree
 
-from drimbox.sandbox.dmp_assertion import read_schema
+from drimbox.sandbox.dmp_schemas import read_schema
 from drimbox.sandbox.dmp_store import Holding, Store
 from drimbox.sandbox.dmp_wire import (
     NAMES,
@@ -21,6 +21,7 @@ from drimbox.sandbox.dmp_wire import (
 REPOSITORY_ID = "1.2.250.1.213.4.5.9.1"
 
 _FIND_DOCUMENTS = "urn:uuid:14d4debf-8f97-4251-9a74-a90016b0af0d"
+_FIND_BY_REFERENCE_ID = "urn:uuid:12941a89-e02e-4be5-967c-ce4bfc8fe492"
 _GET_DOCUMENTS = "urn:uuid:5c4f972b-d56b-40ac-a5fc-c8ca9b40b9d4"
 _SUCCESS = "urn:oasis:names:tc:ebxml-regrep:ResponseStatusType:Success"
 _FAILURE = "urn:oasis:names:tc:ebxml-regrep:ResponseStatusType:Failure"
@@ -38,17 +39,28 @@ def answer_query(body: Any, patient_id: str, store: Store) -> str:
     if not read_schema("xds/query.xsd").validate(etree.fromstring(etree.tostring(body))):
         raise Fault("the query is not valid")
     query = body.find("r:AdhocQuery", NAMES)
-    parameters = {
-        slot.get("name"): [
-            value.replace("''", "'")
-            for text in slot.xpath("r:ValueList/r:Value/text()", namespaces=NAMES)
-            for value in _QUOTED.findall(text)
-        ]
+    told: list[tuple[str, list[str]]] = [
+        (
+            slot.get("name"),
+            [
+                value.replace("''", "'") if text[:1] in "('" else text
+                for text in slot.xpath("r:ValueList/r:Value/text()", namespaces=NAMES)
+                for value in (_QUOTED.findall(text) if text[:1] in "('" else [text])
+            ],
+        )
         for slot in query.findall("r:Slot", NAMES)
-    }
+    ]
+    parameters = dict(told)
     match query.get("id"):
         case value if value == _FIND_DOCUMENTS:
-            found = _find(parameters, patient_id, store)
+            found = _find(told, parameters, patient_id, store)
+        case value if value == _FIND_BY_REFERENCE_ID:
+            wanted_references = set(parameters.get("$XDSDocumentEntryReferenceIdList", []))
+            found = [
+                holding
+                for holding in _find([], parameters, patient_id, store) or []
+                if wanted_references.intersection(_slot(holding, "urn:ihe:iti:xds:2013:referenceIdList"))
+            ]
         case value if value == _GET_DOCUMENTS:
             wanted = parameters.get("$XDSDocumentEntryUniqueId", []), parameters.get("$XDSDocumentEntryEntryUUID", [])
             held = [*map(store.by_unique_id, wanted[0]), *map(store.by_entry, wanted[1])]
@@ -61,7 +73,10 @@ def answer_query(body: Any, patient_id: str, store: Store) -> str:
     return _query_response(_SUCCESS, [_listed(h) if is_leaf else _reference(h) for h in found], [])
 
 
-def _find(parameters: dict[str, list[str]], patient_id: str, store: Store) -> list[Holding] | None:
+def _find(
+    told: list[tuple[str, list[str]]], parameters: dict[str, list[str]], patient_id: str, store: Store
+) -> list[Holding] | None:
+    """Parameters told twice must both hold (ITI TF-2 §3.18.4.1.2.3.5)."""
     statuses = parameters.get("$XDSDocumentEntryStatus")
     if parameters.get("$XDSDocumentEntryPatientId") != [patient_id] or not statuses:
         return None
@@ -69,23 +84,41 @@ def _find(parameters: dict[str, list[str]], patient_id: str, store: Store) -> li
         holding
         for holding in store.by_patient(patient_id)
         if holding.status in statuses
-        and all(_has_code(holding, scheme, parameters.get(name)) for name, scheme in _CODE_PARAMETERS.items())
+        and all(_has_code(holding, _CODE_PARAMETERS[name], values) for name, values in told if name in _CODE_PARAMETERS)
+        and _is_between(holding, parameters)
     ]
 
 
-def _has_code(holding: Holding, scheme: str, wanted: list[str] | None) -> bool:
+def _is_between(holding: Holding, parameters: dict[str, list[str]]) -> bool:
+    (created,) = _slot(holding, "creationTime")
+    start = parameters.get("$XDSDocumentEntryCreationTimeFrom", [""])[0]
+    end = parameters.get("$XDSDocumentEntryCreationTimeTo", ["9"])[0]
+    return start <= created < end
+
+
+def _slot(holding: Holding, name: str) -> list[str]:
+    entry: Any = etree.fromstring(holding.metadata)
+    return [str(value) for value in entry.xpath(f"r:Slot[@name='{name}']/r:ValueList/r:Value/text()", namespaces=NAMES)]
+
+
+def _has_code(holding: Holding, scheme: str, wanted: list[str]) -> bool:
     entry: Any = etree.fromstring(holding.metadata)
     nodes = entry.findall(f"r:Classification[@classificationScheme='{scheme}']", NAMES)
     path = "r:Slot[@name='codingScheme']/r:ValueList/r:Value"
     told = {f"{node.get('nodeRepresentation')}^^{node.findtext(path, '', NAMES)}" for node in nodes}
-    return wanted is None or bool(told.intersection(wanted))
+    return bool(told.intersection(wanted))
 
 
 def _listed(holding: Holding) -> str:
     """The entry as it was submitted, with what the registry adds: status, lid, version, repositoryUniqueId."""
     entry: Any = etree.fromstring(holding.metadata)
     entry.set("status", holding.status)
-    entry.set("lid", holding.entry_uuid)
+    entry.set("id", holding.entry_uuid)
+    entry.set("lid", holding.logical_id)
+    version = etree.Element(f"{{{NAMES['r']}}}VersionInfo", versionName=str(holding.version))
+    entry.insert(len(entry.xpath("r:Slot|r:Name|r:Description", namespaces=NAMES)), version)
+    for known in entry.xpath("r:Slot[@name='repositoryUniqueId']", namespaces=NAMES):
+        entry.remove(known)
     slot = etree.SubElement(entry, f"{{{NAMES['r']}}}Slot", name="repositoryUniqueId")
     etree.SubElement(
         etree.SubElement(slot, f"{{{NAMES['r']}}}ValueList"), f"{{{NAMES['r']}}}Value"

@@ -5,14 +5,17 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from io import BytesIO
 from typing import Any
 
+from cryptography import x509
 from lxml import etree
 from pydicom import dcmread
 from pydicom.errors import InvalidDicomError
 
-from drimbox.sandbox.dmp_assertion import read_schema
+from drimbox.sandbox.dmp_schemas import read_schema
+from drimbox.sandbox.dmp_signature import SignatureRefusedError, check_signature
 from drimbox.sandbox.dmp_store import APPROVED, Holding, Store
 from drimbox.sandbox.dmp_wire import NAMES
 
@@ -22,6 +25,7 @@ _ENTRY = "urn:uuid:7edca82f-054d-47f2-a032-9b2a5b5186c1"
 _SET_NODE = "urn:uuid:a54d6aa5-d40d-43f9-88c5-b4633d873bdd"
 _HAS_MEMBER = "urn:oasis:names:tc:ebxml-regrep:AssociationType:HasMember"
 _RPLC = "urn:ihe:iti:2007:AssociationType:RPLC"
+_SIGNS = "urn:ihe:iti:2007:AssociationType:signs"
 _KOS = "1.2.840.10008.5.1.4.1.1.88.59"
 
 _SET_AUTHOR = "urn:uuid:a7058bb9-b4e4-4307-ba5b-e3f0ab85e12d"
@@ -35,17 +39,24 @@ _EVENT = "urn:uuid:2c6b8cb7-8b2a-4051-b291-b1ae6a575ef4"
 _PATIENT = "urn:uuid:58a6f841-87b3-4a3e-92fd-a8ffeff98427"
 _UNIQUE = "urn:uuid:2e82c1f6-a085-4c72-9da3-8640a32e42ab"
 
-# Exactly one code each, of these schemes.
-_CODED_ONCE = {
-    "urn:uuid:41a5887f-8865-4c09-adf7-e362475b143a": "1.2.250.1.213.1.1.4.1",  # class
-    "urn:uuid:f0306f51-975f-434e-a61c-c59651d33983": "1.2.250.1.213.1.1.4.12",  # type
-    "urn:uuid:a09d5840-386c-46f2-b5ad-9c3699a4309d": "1.2.840.10008.2.6.1",  # format
+_PLACED = {
     "urn:uuid:f33fb8ac-18af-42cc-ae0e-ed0b0bdb91e1": "1.2.250.1.71.4.2.4",  # healthcare facility type
     "urn:uuid:cccf5598-8b07-4b77-a05e-ae952c785ead": "1.2.250.1.213.1.1.4.9",  # practice setting
 }
+# Exactly one code each, of these schemes: of a document, and of a document that signs.
+_CODED_ONCE = _PLACED | {
+    "urn:uuid:41a5887f-8865-4c09-adf7-e362475b143a": "1.2.250.1.213.1.1.4.1",  # class
+    "urn:uuid:f0306f51-975f-434e-a61c-c59651d33983": "1.2.250.1.213.1.1.4.12",  # type
+    "urn:uuid:a09d5840-386c-46f2-b5ad-9c3699a4309d": "1.2.840.10008.2.6.1",  # format
+}
+_CODED_ONCE_TO_SIGN = _PLACED | {
+    "urn:uuid:41a5887f-8865-4c09-adf7-e362475b143a": "URN",
+    "urn:uuid:f0306f51-975f-434e-a61c-c59651d33983": "ASTM",
+    "urn:uuid:a09d5840-386c-46f2-b5ad-9c3699a4309d": "URN",
+}
 _EVENT_SCHEMES = {"1.2.250.1.213.2.5", "1.2.250.1.213.1.1.5.618", "1.2.250.1.213.1.1.5.695"}
 _CONFIDENTIALITY_SCHEMES = {"2.16.840.1.113883.5.25", "1.2.250.1.213.1.1.4.13"}
-_SLOTS = ("creationTime", "languageCode", "legalAuthenticator", "sourcePatientId", "sourcePatientInfo", "hash", "size")
+_SLOTS = ("creationTime", "languageCode", "legalAuthenticator", "sourcePatientId", "hash", "size")
 _XCN = re.compile(r"[^^]+\^[^^]+\^[^^]*\^{6}&1\.2\.250\.1\.71\.4\.2\.1&ISO\^D\^\^\^IDNPS")
 _XON = re.compile(r"[^^]+\^{5}&1\.2\.250\.1\.71\.4\.2\.2&ISO\^IDNST\^\^\^[^^]+")
 
@@ -68,20 +79,26 @@ class Accepted:
     replaced: tuple[str, ...]
 
 
-def check_submission(body: Any, parts: Mapping[str, bytes], patient_id: str, store: Store) -> Accepted:
-    """Check one ITI-41 body; patient_id: the one the assertion speaks about. Raises RuleBrokenError."""
+def check_submission(
+    body: Any, parts: Mapping[str, bytes], patient_id: str, store: Store, ca: x509.Certificate, now: datetime
+) -> Accepted:
+    """Check one ITI-41 body; patient_id: the one the assertion speaks about. Raises RuleBrokenError.
+
+    ca: who must have certified the signer of the set.
+    """
     contents = _documents(body, parts)
     _check_schema(body, contents)
     objects = body.find("l:SubmitObjectsRequest/r:RegistryObjectList", NAMES)
     ids = objects.xpath("*/@id", namespaces=NAMES)
-    _require(len(ids) == len(set(ids)), "an id is used twice")
-    package = _one(objects, "r:RegistryPackage")
-    set_uid = _check_set(package, patient_id)
+    require(len(ids) == len(set(ids)), "an id is used twice")
+    package = one(objects, "r:RegistryPackage")
+    set_uid = check_set(package, patient_id)
     extrinsics = objects.findall("r:ExtrinsicObject", NAMES)
-    _require({e.get("id") for e in extrinsics} == set(contents), "one document an entry", "XDSMissingDocument")
+    require({e.get("id") for e in extrinsics} == set(contents), "one document an entry", "XDSMissingDocument")
     holdings = tuple(_check_entry(entry, contents[entry.get("id")], patient_id) for entry in extrinsics)
-    _require(set_uid not in {holding.unique_id for holding in holdings}, "uniqueId of the set and of a document")
+    require(set_uid not in {holding.unique_id for holding in holdings}, "uniqueId of the set and of a document")
     replaced = _check_associations(objects, package.get("id"), set(contents), patient_id, store)
+    _check_signature(objects, set_uid, holdings, ca, now)
     _check_known(set_uid, holdings, store)
     return Accepted(set_uid, holdings, replaced)
 
@@ -90,8 +107,8 @@ def _documents(body: Any, parts: Mapping[str, bytes]) -> dict[str, bytes]:
     """The bytes received for each Document, by the id of its entry."""
     contents: dict[str, bytes] = {}
     for document in body.findall("b:Document", NAMES):
-        _require(document.get("id") not in contents, "two documents for an entry")
-        include = _one(document, "x:Include")
+        require(document.get("id") not in contents, "two documents for an entry")
+        include = one(document, "x:Include")
         contents[document.get("id")] = parts[include.get("href").removeprefix("cid:")]
     return contents
 
@@ -103,46 +120,48 @@ def _check_schema(body: Any, contents: Mapping[str, bytes]) -> None:
         document.remove(document[0])
         document.text = base64.b64encode(contents[document.get("id")]).decode("ascii")
     schema = read_schema("xds/XDS.b_DocumentRepository.xsd")
-    _require(schema.validate(copy), f"schema: {schema.error_log}")
+    require(schema.validate(copy), f"schema: {schema.error_log}")
 
 
-def _check_set(package: Any, patient_id: str) -> str:
-    node = _one(package.getparent(), f".//r:Classification[@classificationNode='{_SET_NODE}']")
-    _require(node.get("classifiedObject") == package.get("id"), "the package is not a submission set")
-    _require(bool(_TIME.fullmatch(_slot(package, "submissionTime")[0])), "submissionTime")
-    _check_author(_one(package, f"r:Classification[@classificationScheme='{_SET_AUTHOR}']"))
+def check_set(package: Any, patient_id: str) -> str:
+    """Check a submission set; returns its uniqueId. Raises RuleBrokenError."""
+    node = one(package.getparent(), f".//r:Classification[@classificationNode='{_SET_NODE}']")
+    require(node.get("classifiedObject") == package.get("id"), "the package is not a submission set")
+    require(bool(_TIME.fullmatch(slot_values(package, "submissionTime")[0])), "submissionTime")
+    _check_author(one(package, f"r:Classification[@classificationScheme='{_SET_AUTHOR}']"))
     _coded(package, _SET_CONTENT_TYPE, {"1.2.250.1.213.2.2"}, least=1, most=1)
     _require_patient(_identifier(package, _SET_PATIENT), patient_id)
     source_id, unique_id = _identifier(package, _SET_SOURCE), _identifier(package, _SET_UNIQUE)
-    _require(bool(_OID.fullmatch(source_id)), "sourceId")
-    _require(bool(_OID.fullmatch(unique_id)) and len(unique_id) <= 64, "set uniqueId")
+    require(bool(_OID.fullmatch(source_id)), "sourceId")
+    require(bool(_OID.fullmatch(unique_id)) and len(unique_id) <= 64, "set uniqueId")
     return unique_id
 
 
 def _check_entry(entry: Any, content: bytes, patient_id: str) -> Holding:
-    _require(entry.get("objectType") == _ENTRY, "objectType")
-    _require(not entry.get("status"), "status is the registry's to give")
+    require(entry.get("objectType") == _ENTRY, "objectType")
+    require(not entry.get("status"), "status is the registry's to give")
     for name in _SLOTS:
-        _slot(entry, name)
+        slot_values(entry, name)
     for name in ("creationTime", "serviceStartTime", "serviceStopTime"):
         for value in entry.xpath(f"r:Slot[@name='{name}']/r:ValueList/r:Value/text()", namespaces=NAMES):
-            _require(bool(_TIME.fullmatch(value)), f"{name} is UTC and has no offset")
-    _require(bool(_XCN.fullmatch(_slot(entry, "legalAuthenticator")[0])), "legalAuthenticator")
-    _require(_slot(entry, "languageCode") == ["fr-FR"], "languageCode")
-    _check_author(_one(entry, f"r:Classification[@classificationScheme='{_AUTHOR}']"))
-    for scheme, coding in _CODED_ONCE.items():
+            require(bool(_TIME.fullmatch(value)), f"{name} is UTC and has no offset")
+    require(bool(_XCN.fullmatch(slot_values(entry, "legalAuthenticator")[0])), "legalAuthenticator")
+    signs = entry.get("mimeType") == "text/xml"
+    require(slot_values(entry, "languageCode") == ["art" if signs else "fr-FR"], "languageCode")
+    require(signs or bool(slot_values(entry, "sourcePatientInfo")), "sourcePatientInfo")
+    _check_author(one(entry, f"r:Classification[@classificationScheme='{_AUTHOR}']"))
+    for scheme, coding in (_CODED_ONCE_TO_SIGN if signs else _CODED_ONCE).items():
         _coded(entry, scheme, {coding}, least=1, most=1)
-    confidentiality = _coded(entry, _CONFIDENTIALITY, _CONFIDENTIALITY_SCHEMES, least=1, most=4)
-    _require("N" in confidentiality, "confidentiality N")
-    _coded(entry, _EVENT, _EVENT_SCHEMES, least=0, most=100)
+    check_confidentiality(entry)
+    _coded(entry, _EVENT, {"1.2.840.10065.1.12"} if signs else _EVENT_SCHEMES, least=int(signs), most=100)
     _require_patient(_identifier(entry, _PATIENT), patient_id)
     unique_id = _identifier(entry, _UNIQUE)
-    _require(bool(_OID.fullmatch(unique_id)) and len(unique_id) <= 64, "uniqueId")
+    require(bool(_OID.fullmatch(unique_id)) and len(unique_id) <= 64, "uniqueId")
     digest = hashlib.sha1(content, usedforsecurity=False).hexdigest()
-    told = _slot(entry, "hash")[0].lower(), _slot(entry, "size")[0]
-    _require(told == (digest, str(len(content))), "hash or size is not that of the bytes received")
+    told = slot_values(entry, "hash")[0].lower(), slot_values(entry, "size")[0]
+    require(told == (digest, str(len(content))), "hash or size is not that of the bytes received")
     if entry.xpath(f"r:Classification[@nodeRepresentation='{_KOS}']", namespaces=NAMES):
-        _require(entry.get("mimeType") == "application/dicom", "mimeType of a KOS")
+        require(entry.get("mimeType") == "application/dicom", "mimeType of a KOS")
         _check_manifest(entry, content, unique_id, patient_id)
     return Holding(
         entry_uuid=entry.get("id"),
@@ -156,17 +175,22 @@ def _check_entry(entry: Any, content: bytes, patient_id: str) -> Holding:
     )
 
 
+def check_confidentiality(entry: Any) -> None:
+    """`N` and what is beside it. Raises RuleBrokenError."""
+    require("N" in _coded(entry, _CONFIDENTIALITY, _CONFIDENTIALITY_SCHEMES, least=1, most=4), "confidentiality N")
+
+
 def _check_manifest(entry: Any, content: bytes, unique_id: str, patient_id: str) -> None:
     try:
         kos = dcmread(BytesIO(content))
     except (InvalidDicomError, EOFError, ValueError) as error:
         raise RuleBrokenError("XDSRepositoryMetadataError", "the document is not DICOM Part 10") from error
-    _require(kos.get("SOPClassUID") == _KOS == kos.file_meta.get("MediaStorageSOPClassUID"), "not a KOS")
-    _require(kos.get("SOPInstanceUID") == unique_id, "uniqueId is not the SOP Instance UID")
+    require(kos.get("SOPClassUID") == _KOS == kos.file_meta.get("MediaStorageSOPClassUID"), "not a KOS")
+    require(kos.get("SOPInstanceUID") == unique_id, "uniqueId is not the SOP Instance UID")
     _require_patient(f"{kos.get('PatientID')}^", patient_id[: patient_id.index("^") + 1])
-    references = _slot(entry, "urn:ihe:iti:xds:2013:referenceIdList")
+    references = slot_values(entry, "urn:ihe:iti:xds:2013:referenceIdList")
     study = [r for r in references if r.endswith("^urn:ihe:iti:xds:2016:studyInstanceUID")]
-    _require([r.split("^")[0] for r in study] == [kos.get("StudyInstanceUID")], "studyInstanceUID in referenceIdList")
+    require([r.split("^")[0] for r in study] == [kos.get("StudyInstanceUID")], "studyInstanceUID in referenceIdList")
 
 
 def _check_associations(objects: Any, set_id: str, entries: set[str], patient_id: str, store: Store) -> tuple[str, ...]:
@@ -175,11 +199,11 @@ def _check_associations(objects: Any, set_id: str, entries: set[str], patient_id
     for association in objects.findall("r:Association", NAMES):
         kind, source, target = (association.get(f) for f in ("associationType", "sourceObject", "targetObject"))
         if kind == _HAS_MEMBER:
-            _require(source == set_id and target in entries, "HasMember joins the set and an entry")
-            _require(_slot(association, "SubmissionSetStatus") == ["Original"], "SubmissionSetStatus")
+            require(source == set_id and target in entries, "HasMember joins the set and an entry")
+            require(slot_values(association, "SubmissionSetStatus") == ["Original"], "SubmissionSetStatus")
             members.append(target)
         elif kind == _RPLC:
-            _require(source in entries, "RPLC starts from a new entry")
+            require(source in entries, "RPLC starts from a new entry")
             old = store.by_entry(target)
             if old is None:
                 raise RuleBrokenError("UnresolvedReferenceException", "the replaced entry is not known")
@@ -187,10 +211,26 @@ def _check_associations(objects: Any, set_id: str, entries: set[str], patient_id
                 raise RuleBrokenError("XDSRegistryDeprecatedDocumentError", "the replaced entry is not approved")
             _require_patient(old.patient_id, patient_id)
             replaced.append(target)
+        elif kind == _SIGNS:
+            require(source in entries and target == set_id, "signs joins an entry and the set")
         else:
             raise RuleBrokenError("XDSRegistryMetadataError", "association type")
-    _require(sorted(members) == sorted(entries), "each entry is a member once")
+    require(sorted(members) == sorted(entries), "each entry is a member once")
     return tuple(replaced)
+
+
+def _check_signature(
+    objects: Any, set_uid: str, holdings: tuple[Holding, ...], ca: x509.Certificate, now: datetime
+) -> None:
+    signing = [holding for holding in holdings if holding.mime_type == "text/xml"]
+    told = objects.xpath(f"r:Association[@associationType='{_SIGNS}']/@sourceObject", namespaces=NAMES)
+    require([str(source) for source in told] == [holding.entry_uuid for holding in signing], "what signs says so")
+    for signature in signing:
+        signed = {holding.unique_id: holding.content for holding in holdings if holding is not signature}
+        try:
+            check_signature(signature.content, signature.unique_id, set_uid, signed, ca, now)
+        except SignatureRefusedError as error:
+            raise RuleBrokenError("InvalidDocumentContent", f"signature: {error}") from error
 
 
 def _check_known(set_uid: str, holdings: tuple[Holding, ...], store: Store) -> None:
@@ -200,43 +240,45 @@ def _check_known(set_uid: str, holdings: tuple[Holding, ...], store: Store) -> N
             raise RuleBrokenError("XDSNonIdenticalHash", holding.unique_id)
         if known is not None:
             raise RuleBrokenError("XDSDuplicateUniqueIdInRegistry", holding.unique_id)
-        _require(store.by_entry(holding.entry_uuid) is None, "entryUUID known")
+        require(store.by_entry(holding.entry_uuid) is None, "entryUUID known")
     if not store.add_set(set_uid):
         raise RuleBrokenError("XDSDuplicateUniqueIdInRegistry", set_uid)
 
 
 def _check_author(author: Any) -> None:
-    _require(bool(_XCN.fullmatch(_slot(author, "authorPerson")[0])), "authorPerson")
-    _require(bool(_XON.fullmatch(_slot(author, "authorInstitution")[0])), "authorInstitution")
+    require(bool(_XCN.fullmatch(slot_values(author, "authorPerson")[0])), "authorPerson")
+    require(bool(_XON.fullmatch(slot_values(author, "authorInstitution")[0])), "authorInstitution")
 
 
 def _coded(owner: Any, scheme: str, codings: set[str], *, least: int, most: int) -> list[str]:
     """The values of a classification, each with a coding scheme of the list and a name."""
     values: list[str] = []
     for node in owner.findall(f"r:Classification[@classificationScheme='{scheme}']", NAMES):
-        _require(node.get("classifiedObject") == owner.get("id"), "classifiedObject")
-        _require(_slot(node, "codingScheme")[0] in codings, f"coding scheme of {node.get('nodeRepresentation')}")
-        _require(bool(_one(node, "r:Name/r:LocalizedString").get("value")), "name of a code")
+        require(node.get("classifiedObject") == owner.get("id"), "classifiedObject")
+        require(slot_values(node, "codingScheme")[0] in codings, f"coding scheme of {node.get('nodeRepresentation')}")
+        require(bool(one(node, "r:Name/r:LocalizedString").get("value")), "name of a code")
         values.append(node.get("nodeRepresentation"))
-    _require(least <= len(set(values)) == len(values) <= most and all(values), f"number of codes of {scheme}")
+    require(least <= len(set(values)) == len(values) <= most and all(values), f"number of codes of {scheme}")
     return values
 
 
-def _slot(owner: Any, name: str) -> list[str]:
+def slot_values(owner: Any, name: str) -> list[str]:
+    """The values of a slot that is there once. Raises RuleBrokenError."""
     values = owner.xpath(f"r:Slot[@name='{name}']/r:ValueList/r:Value/text()", namespaces=NAMES)
-    _require(bool(values) and len(owner.xpath(f"r:Slot[@name='{name}']", namespaces=NAMES)) == 1, f"slot {name}")
+    require(bool(values) and len(owner.xpath(f"r:Slot[@name='{name}']", namespaces=NAMES)) == 1, f"slot {name}")
     return [str(value) for value in values]
 
 
 def _identifier(owner: Any, scheme: str) -> str:
-    found = _one(owner, f"r:ExternalIdentifier[@identificationScheme='{scheme}']")
-    _require(found.get("registryObject") == owner.get("id"), "registryObject")
+    found = one(owner, f"r:ExternalIdentifier[@identificationScheme='{scheme}']")
+    require(found.get("registryObject") == owner.get("id"), "registryObject")
     return str(found.get("value"))
 
 
-def _one(node: Any, path: str) -> Any:
+def one(node: Any, path: str) -> Any:
+    """The one node at `path`. Raises RuleBrokenError."""
     found = node.xpath(path, namespaces=NAMES)
-    _require(len(found) == 1, path)
+    require(len(found) == 1, path)
     return found[0]
 
 
@@ -245,6 +287,7 @@ def _require_patient(told: str, expected: str) -> None:
         raise RuleBrokenError("XDSPatientIdDoesNotMatch", "not the same patient everywhere")
 
 
-def _require(condition: bool, context: str, code: str = "XDSRepositoryMetadataError") -> None:
+def require(condition: bool, context: str, code: str = "XDSRepositoryMetadataError") -> None:
+    """Raises RuleBrokenError unless the rule is obeyed."""
     if not condition:
         raise RuleBrokenError(code, context)

@@ -25,6 +25,8 @@ NAMES = {
     "q": "urn:oasis:names:tc:ebxml-regrep:xsd:query:3.0",
     "b": "urn:ihe:iti:xds-b:2007",
     "saml": "urn:oasis:names:tc:SAML:2.0:assertion",
+    "hl7": "urn:hl7-org:v3",
+    "h": "urn:si-dmp-habilitations",
     "ds": "http://www.w3.org/2000/09/xmldsig#",
 }
 
@@ -140,19 +142,19 @@ def write_fault(fault: Fault, relates_to: str) -> bytes:
     return write_answer(body, f"{NAMES['a']}/fault", relates_to)
 
 
-def write_registry_response(status: str, errors: list[tuple[str, str]] | None = None) -> str:
+def write_registry_response(status: str, errors: list[tuple[str, str]] | None = None, severity: str = "Error") -> str:
     """rs:RegistryResponse. errors: (code, context)."""
     return (
         f'<rs:RegistryResponse xmlns:rs="urn:oasis:names:tc:ebxml-regrep:xsd:rs:3.0" status="{status}">'
-        f"{write_errors(errors or [])}</rs:RegistryResponse>"
+        f"{write_errors(errors or [], severity)}</rs:RegistryResponse>"
     )
 
 
-def write_errors(errors: list[tuple[str, str]]) -> str:
+def write_errors(errors: list[tuple[str, str]], severity: str = "Error") -> str:
     """rs:RegistryErrorList, or nothing."""
     if not errors:
         return ""
-    severity = 'severity="urn:oasis:names:tc:ebxml-regrep:ErrorSeverityType:Error"'
+    severity = f'severity="urn:oasis:names:tc:ebxml-regrep:ErrorSeverityType:{severity}"'
     lines = [
         f"<rs:RegistryError errorCode={quoteattr(code)} codeContext={quoteattr(context)} {severity}/>"
         for code, context in errors

@@ -1,7 +1,7 @@
 """The archive: files + index under one promise. When `keep` returns, the instance survives a power cut.
 
 It owns the order of things and nothing else: bytes durable (durable.py), then a name, then rows (index.py) and the
-jobs they cause (outbox.py) in one transaction of the group commit (database.py).
+studies they change (changes.py) in one transaction of the group commit (database.py).
 """
 
 import asyncio
@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -21,14 +22,15 @@ from drimbox.dicom.match import OneOf, Query
 from drimbox.dicom.part10 import Readable, build_preface
 from drimbox.dicom.scan import Summary
 from drimbox.durable import Spool, Volume
-from drimbox.errors import Corrupt, NotFound, Unavailable
+from drimbox.errors import Conflict, Corrupt, NotFound, Unavailable
 from drimbox.kos.rejection import Rejection
 from drimbox.model import InstanceRef, Place, Span
-from drimbox.storage import index, queries, rejections
+from drimbox.storage import changes, index, queries, rejections
+from drimbox.storage.changes import Change
 from drimbox.storage.database import Database, Row, Transaction
 from drimbox.storage.index import Held
-from drimbox.storage.outbox import Outbox
 from drimbox.storage.rejections import Rejected
+from drimbox.storage.reread import read_again
 
 T = TypeVar("T")
 
@@ -92,13 +94,12 @@ class Archive:
     draft: the name of an index under construction (rebuild.py). Raises Corrupt when the index is lost or damaged.
     """
 
-    def __init__(self, root: Path, settle_s: float = 0, *, draft: str = "") -> None:
+    def __init__(self, root: Path, *, draft: str = "") -> None:
         self.root = root
         self.volume = Volume(root)
         may_be_new = bool(draft) or not any(root.glob("files/*"))
         self.database = Database(root / (draft or "index.db"), may_be_new=may_be_new)
         self.on_forget: list[Callable[[str], None]] = []  # called with the UID of each study that went
-        self.outbox = Outbox(self.database, settle_s)
         self._files = ThreadPoolExecutor(_FILE_THREADS, thread_name_prefix="archive-files")
 
     @property
@@ -113,7 +114,7 @@ class Archive:
         return self.volume.spool(build_preface(sop_class_uid, sop_uid, transfer_syntax), limit_bytes)
 
     async def keep(self, spool: Spool, summarise: Callable[[Spool], Summary]) -> Outcome:
-        """Make the instance durable and visible, with the jobs it causes. The spool is ours from here on.
+        """Make the instance durable and visible, with the change it makes of its study. The spool is ours from here on.
 
         summarise: reads the spool, on the thread that syncs it. Raises what it raises, NoSpace, Unavailable; then
         nothing is visible.
@@ -139,7 +140,7 @@ class Archive:
         held = index.find_instance(transaction, summary.ref.sop_uid)
         if held and _is_same(held, summary, digest):
             if rejections.restore(transaction, summary.ref.sop_uid, now):
-                self.outbox.study_changed(transaction, summary.ref.study_uid, now)
+                changes.note(transaction, summary.ref.study_uid, now)
             return AlreadyKept(summary.ref)
         file = _file(summary, digest, aside=held is not None)
         self.volume.place(spool, file)
@@ -161,11 +162,11 @@ class Archive:
             )
             return SetAside(ref)
         index.insert(transaction, found.summary, found.file, found.size_bytes, found.digest, found.written_at)
-        changes = {ref.study_uid}
+        studies = {ref.study_uid}
         if found.note:
-            changes |= rejections.record(transaction, found.note, found.written_at)
-        for study_uid in changes if changed else ():
-            self.outbox.study_changed(transaction, study_uid, clock.now().timestamp())
+            studies |= rejections.record(transaction, found.note, found.written_at)
+        for study_uid in studies if changed else ():
+            changes.note(transaction, study_uid, clock.now().timestamp())
         return Kept(ref)
 
     def adopt(self, transaction: Transaction, found: Found, *, changed: bool = True, aside: bool = False) -> Outcome:
@@ -198,6 +199,19 @@ class Archive:
     async def search(self, query: Query) -> list[Attributes]:
         """What matches, as DICOM JSON items."""
         return await self.database.reading(lambda: queries.search(self.database.each_here, query))
+
+    async def changed_studies(self, most: int) -> list[Change]:
+        """Studies whose images are others than they were, oldest change first, until `looked_at` says enough."""
+        return await self.database.reading(lambda: changes.list_changes(self.database.read_here, most))
+
+    async def looked_at(self, seen: Sequence[Change]) -> None:
+        """These changes led to what they had to; one that came meanwhile stays."""
+        await self.database.write(lambda transaction: changes.forget(transaction, seen))
+
+    async def newest(self, study_uid: str) -> float:
+        """When the newest instance of a study was kept, in seconds since 1970; 0 when there is none."""
+        rows = await self.database.read("SELECT max(kept_at) FROM instance WHERE study_uid = ?", (study_uid,))
+        return rows[0][0] or 0
 
     async def held(self, study_uid: str, series_uid: str = "", sop_uid: str = "") -> list[Held]:
         """What we hold of a study, a series or an instance and show; empty when unknown, or rejected."""
@@ -257,6 +271,18 @@ class Archive:
     def place(self, held: Held) -> Place:
         """Where its bytes lie, for a worker that reads them itself."""
         return Place(self.path(held), 0, held.size_bytes)
+
+    async def verify(self, sop_uid: str) -> Held | None:
+        """The instance of this UID, once all of it was read again from the medium (promise P4); None if unknown.
+
+        Raises Corrupt when it is not what was kept, Conflict when another version was set aside: whose is it then?
+        """
+        held, is_aside = index.find_by_uid(self.database.read_here, sop_uid)
+        if held is not None and is_aside:
+            raise Conflict("instance", "kept in two versions: the second one is set aside")
+        if held is not None:
+            await self.with_files(partial(read_again, self.place(held), held))
+        return held
 
     async def forget(self, study_uid: str) -> int:
         """Remove a study: rows first, then files. For images on loan only; returns how many instances went."""

@@ -70,15 +70,15 @@ Work = Callable[[Transaction], Any]
 
 
 class Database:
-    """The index and the outbox of one archive.
+    """The index of an archive, or the outbox beside it: one file of rows.
 
-    may_be_new: False when there are files that the index must know already. Then a database without its tables is a
-    lost one, and is refused: to begin anew would hide what was acknowledged.
+    schema: the folder of its numbered scripts. may_be_new: False when there are files that the index must know already.
+    Then a database without its tables is a lost one, and is refused: to begin anew would hide what was acknowledged.
     suspect: the medium answered an I/O error, or the rows are damaged; nothing is written until someone looked at it
     (promise P10). Reads go on.
     """
 
-    def __init__(self, path: Path, *, may_be_new: bool = True) -> None:
+    def __init__(self, path: Path, *, may_be_new: bool = True, schema: str = "migrations") -> None:
         make_folder(path.parent)
         self.path = path
         self.suspect = False
@@ -88,7 +88,7 @@ class Database:
         try:
             self._writer = self._connect()
             self._writer.set_wal_hook(self._checkpoint)
-            _migrate(self._writer, path, may_be_new=may_be_new)
+            _migrate(self._writer, path, schema, may_be_new=may_be_new)
         except BaseException as error:
             for connection in self._open:
                 with contextlib.suppress(apsw.Error):
@@ -276,9 +276,9 @@ def _public(error: BaseException) -> BaseException:
     return error
 
 
-def _migrate(connection: apsw.Connection, path: Path, *, may_be_new: bool) -> None:
+def _migrate(connection: apsw.Connection, path: Path, schema: str, *, may_be_new: bool) -> None:
     """Bring the schema to the newest numbered file, one transaction each: a kill in between resumes."""
-    folder = files("drimbox.storage") / "migrations"
+    folder = files("drimbox.storage") / schema
     scripts = sorted((item for item in folder.iterdir() if item.name.endswith(".sql")), key=lambda item: item.name)
     version = int(str(connection.execute("PRAGMA user_version").fetchall()[0][0]))
     if version == 0 and not may_be_new:

@@ -60,6 +60,13 @@ def find_instance(transaction: Transaction, sop_uid: str) -> Held | None:
     return _held(row) if row else None
 
 
+def find_by_uid(read: Read, sop_uid: str) -> tuple[Held | None, bool]:
+    """The instance of this UID, wherever it belongs; and was another version of it set aside?"""
+    rows = read(f"SELECT {_HELD} FROM instance i WHERE sop_uid = ?", [sop_uid])  # noqa: S608 a constant
+    aside = read("SELECT 1 FROM set_aside WHERE sop_uid = ? LIMIT 1", [sop_uid])
+    return _held(rows[0]) if rows else None, bool(aside)
+
+
 def list_held(read: Read, study_uid: str, series_uid: str = "", sop_uid: str = "") -> list[Held]:
     """What we hold and show of a study, a series or an instance, in the order of series and instance numbers."""
     where, values = f"{shown_instance('i')} AND i.study_uid = ?", [study_uid]

@@ -1,104 +1,114 @@
-"""The outbox: what we owe the DMP. Cause and job commit together; one job a study at a time, in order.
+"""The outbox: what we owe the DMP. One job a study at a time, in order; a poison item stands before nobody else.
 
     due ──lease──▶ leased ──freeze──▶ frozen ──▶ done
      ▲                │                 │  ▲
-     └────later───────┘                 └──┘ later        any of them ──▶ parked (a human, or a newer job, goes on)
+     └────later───────┘                 └──┘ later        any of them ──▶ parked ──▶ discarded (a human, or a newer job)
 
-Frozen means: ids and bytes are durable, and every further attempt sends exactly these (promise P7).
+Frozen means: ids and bytes are durable, and every further attempt sends exactly these (promise P7). What is due is
+only a study to look at: what the DMP should be told of it is decided when its turn comes (flows/decide.py).
 """
 
 import random
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
-
-import orjson
-from pydantic import TypeAdapter
 
 from drimbox import clock
 from drimbox.errors import Conflict, NotFound
-from drimbox.model import JobState, Report, Submission
+from drimbox.model import JobKind, JobState, Submission
 from drimbox.storage.database import Database, Row, Transaction
 
 LEASE_S: Final = 300.0  # longer than one attempt may last; a killed node's job is taken up again after it
-_REPORT: Final = TypeAdapter(Report)
-_LISTED: Final = "id, study_uid, kind, state, attempts, last_error, unique_id, entry_uuid, next_try"
+_LISTED: Final = (
+    "id, study_uid, kind, state, cause, attempts, last_error, unique_id, entry_uuid, next_try, created_at, settled_at"
+)
+_FROZEN: Final = "study_uid, kind, unique_id, set_uid, entry_uuid, structure, manifest, metadata, signature"
+_OPEN: Final = "('due', 'leased', 'frozen')"
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A leased job. attempts: the ones that failed. submission: None until frozen."""
+    """A leased job. attempts: the ones that failed.
+
+    report_id: the report that caused it, if one did; once it is frozen, the one whose identity speaks. ins: of the
+    patient the submission is about, `value^authority`, once it is frozen.
+    """
 
     id: int
     study_uid: str
-    report_id: int
+    report_id: int | None
     attempts: int
+    ins: str
     submission: Submission | None
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What the DMP holds of a study, and the report it came from."""
+    """What the DMP holds of a study: the submission it accepted last, and the report whose identity spoke.
+
+    ins: of the patient it is about, `value^authority`.
+    """
 
     report_id: int
-    unique_id: str
-    entry_uuid: str
-    manifest: bytes
+    ins: str
+    submission: Submission
 
 
 class Outbox:
     """Jobs by study. Every method that changes something is one transaction."""
 
-    def __init__(self, database: Database, settle_s: float) -> None:
-        self._database = database
-        self._settle_s = settle_s
+    def __init__(self, database: Database) -> None:
+        self.database = database
 
-    # --- causes ------------------------------------------------------------------------------------------------------
+    # --- causes, inside the transaction of what caused them ----------------------------------------------------------
 
-    async def report_arrived(self, report: Report, digest: bytes, *, parked: str = "") -> bool:
-        """Keep the report and one job for each exam. False when this very message was kept before.
-
-        parked: why no job of it may start; a human decides.
-        """
-
-        fields = asdict(report)
-        del fields["message"], fields["cda"]
-        row = (report.message_id, digest, orjson.dumps(fields), report.message, report.cda)
-
-        def work(transaction: Transaction) -> bool:
-            now = clock.now().timestamp()
-            transaction.execute(
-                "INSERT INTO report (message_id, digest, fields, message, cda, arrived_at) VALUES (?, ?, ?, ?, ?, ?) "
-                "ON CONFLICT DO NOTHING",
-                (*row, now),
-            )
-            if not transaction.changes():
-                return False
-            report_id = transaction.last_id()
-            for exam in report.exams if report.to_dmp else ():
-                self._add(transaction, exam.study_uid, report_id, now, parked)
-            return True
-
-        return await self._database.write(work)
-
-    def study_changed(self, transaction: Transaction, study_uid: str, now: float) -> None:
-        """An instance arrived: wait until the study is quiet, and replace what was published of it."""
+    def make_due(
+        self,
+        transaction: Transaction,
+        study_uid: str,
+        cause: str,
+        now: float,
+        *,
+        kind: JobKind = "publish",
+        report_id: int | None = None,
+        pause_s: float = 0,
+    ) -> None:
+        """See to it that the study is looked at, `pause_s` from now; a job that only waits for its turn will do."""
         row = transaction.row(
-            "SELECT id, state, report_id FROM job WHERE study_uid = ? ORDER BY id DESC LIMIT 1", (study_uid,)
+            "SELECT id, state, in_doubt FROM job WHERE study_uid = ? AND state NOT IN ('done', 'discarded') "
+            "ORDER BY id DESC LIMIT 1",
+            (study_uid,),
         )
-        if row is None:
+        job_id, state, in_doubt = row or (0, "", 0)
+        if state == "due" or (state == "parked" and not in_doubt and not self._is_frozen(transaction, job_id)):
+            transaction.execute(
+                "UPDATE job SET state = 'due', kind = ?, cause = ?, report_id = coalesce(?, report_id), next_try = ?, "
+                "attempts = 0, settled_at = NULL WHERE id = ?",
+                (kind, cause, report_id, now + pause_s, job_id),
+            )
             return
-        job_id, state, report_id = row
-        if state == "due":
-            transaction.execute("UPDATE job SET next_try = ? WHERE id = ?", (now + self._settle_s, job_id))
-        elif state != "parked":
-            self._add(transaction, study_uid, report_id, now, "")
-
-    def _add(self, transaction: Transaction, study_uid: str, report_id: int, now: float, parked: str) -> None:
+        if in_doubt and state == "parked":  # what became of it must be known before anything else is said
+            transaction.execute("UPDATE job SET state = 'frozen', next_try = ? WHERE id = ?", (now, job_id))
         transaction.execute(
-            "INSERT INTO job (study_uid, report_id, kind, state, last_error, next_try, created_at) "
-            "VALUES (?, ?, 'publish', ?, ?, ?, ?)",
-            (study_uid, report_id, "parked" if parked else "due", parked, now + self._settle_s, now),
+            "INSERT INTO job (study_uid, report_id, kind, state, cause, next_try, created_at) "
+            "VALUES (?, ?, ?, 'due', ?, ?, ?)",
+            (study_uid, report_id, kind, cause, now + pause_s, now),
         )
+
+    async def images_changed(self, studies: Mapping[str, float], settle_s: float) -> None:
+        """Make due each of these studies that a report documents, once it is quiet. studies: UID, last change."""
+
+        def work(transaction: Transaction) -> None:
+            now = clock.now().timestamp()
+            for study_uid, newest in studies.items():
+                if transaction.row("SELECT 1 FROM report_key WHERE key = ? LIMIT 1", (f"study:{study_uid}",)):
+                    pause_s = min(settle_s, max(0.0, newest + settle_s - now))
+                    self.make_due(transaction, study_uid, "images", now, pause_s=pause_s)
+
+        await self.database.write(work)
+
+    def _is_frozen(self, transaction: Transaction, job_id: int) -> bool:
+        return transaction.row("SELECT 1 FROM job WHERE id = ? AND unique_id <> ''", (job_id,)) is not None
 
     # --- work --------------------------------------------------------------------------------------------------------
 
@@ -108,93 +118,111 @@ class Outbox:
         def work(transaction: Transaction) -> Row | None:
             now = clock.now().timestamp()
             row = transaction.row(
-                "SELECT id, study_uid, report_id, attempts, state, kind, unique_id, set_uid, entry_uuid, structure, "
-                "manifest, metadata FROM job j WHERE state IN ('due', 'leased', 'frozen') AND next_try <= ? "
-                "AND leased_until <= ? AND NOT EXISTS (SELECT 1 FROM job o WHERE o.study_uid = j.study_uid "
-                "AND o.id < j.id AND o.state IN ('due', 'leased', 'frozen')) ORDER BY next_try LIMIT 1",
+                f"SELECT id, state, study_uid, report_id, attempts, ins FROM job j WHERE state IN {_OPEN} "  # noqa: S608
+                "AND next_try <= ? AND leased_until <= ? AND NOT EXISTS (SELECT 1 FROM job o "
+                f"WHERE o.study_uid = j.study_uid AND o.id < j.id AND o.state IN {_OPEN}) ORDER BY next_try LIMIT 1",
                 (now, now),
             )
-            if row:
-                transaction.execute(
-                    "UPDATE job SET leased_until = ?, state = CASE state WHEN 'due' THEN 'leased' ELSE state END "
-                    "WHERE id = ?",
-                    (now + LEASE_S, row[0]),
-                )
-            return row
+            if row is None:
+                return None
+            transaction.execute(
+                "UPDATE job SET leased_until = ?, state = CASE state WHEN 'due' THEN 'leased' ELSE state END "
+                "WHERE id = ?",
+                (now + LEASE_S, row[0]),
+            )
+            frozen = None
+            if row[1] == "frozen":
+                frozen = transaction.row(f"SELECT {_FROZEN} FROM job WHERE id = ?", (row[0],))  # noqa: S608
+            return (row[0], *row[2:], frozen)
 
-        row = await self._database.write(work)
+        row = await self.database.write(work)
         if row is None:
             return None
-        job_id, study_uid, report_id, attempts, state, kind, unique_id, set_uid, entry_uuid, structure, kos, xml = row
-        frozen = state == "frozen"
-        submission = (
-            Submission(study_uid, kind, unique_id, set_uid, entry_uuid, structure, kos, xml) if frozen else None
-        )
-        return Job(job_id, study_uid, report_id, attempts, submission)
+        job_id, study_uid, report_id, attempts, ins, frozen = row
+        return Job(job_id, study_uid, report_id, attempts, ins, Submission(*frozen) if frozen else None)
 
     async def release_leases(self) -> None:
         """Take up at once what this node was doing when it was killed: its folder is locked, nobody else does it."""
-        await self._database.write(lambda transaction: transaction.execute("UPDATE job SET leased_until = 0"))
-
-    async def report(self, report_id: int) -> Report:
-        """The report a job speaks of."""
-        rows = await self._database.read("SELECT fields, message, cda FROM report WHERE id = ?", (report_id,))
-        if not rows:
-            raise NotFound("report", "the job's report is gone")
-        fields, message, cda = rows[0]
-        return _REPORT.validate_python({**orjson.loads(fields), "message": message, "cda": cda})
+        await self.database.write(lambda transaction: transaction.execute("UPDATE job SET leased_until = 0"))
 
     async def published(self, study_uid: str) -> Published | None:
-        """What the DMP holds of this study: the newest submission it accepted."""
-        rows = await self._database.read(
-            "SELECT report_id, unique_id, entry_uuid, manifest FROM job WHERE study_uid = ? AND state = 'done' "
-            "AND manifest IS NOT NULL ORDER BY id DESC LIMIT 1",
+        """What the DMP holds of this study: the newest submission it accepted, unless that one withdrew it."""
+        rows = await self.database.read(
+            f"SELECT report_id, ins, {_FROZEN} FROM job WHERE study_uid = ? AND state = 'done' "  # noqa: S608
+            "AND unique_id <> '' ORDER BY id DESC LIMIT 1",
             (study_uid,),
         )
-        return Published(*rows[0]) if rows else None
+        if not rows or rows[0][3] == "withdraw":
+            return None
+        report_id, ins, *frozen = rows[0]
+        return Published(report_id, ins, Submission(*frozen))
 
-    async def freeze(self, job: Job, submission: Submission) -> None:
-        """Make ids and bytes durable, before the first attempt. Raises Conflict when the job was parked meanwhile."""
+    async def freeze(self, job: Job, submission: Submission, report_id: int, ins: str, *, again: bool = False) -> None:
+        """Make ids and bytes durable, before the first attempt. Raises Conflict when the job was parked meanwhile.
+
+        again: when this is done, the study must be looked at once more.
+        """
+        values = (
+            *(submission.kind, submission.unique_id, submission.set_uid, submission.entry_uuid, submission.structure),
+            *(submission.manifest, submission.metadata, submission.signature, report_id, ins, again, job.id),
+        )
 
         def work(transaction: Transaction) -> int:
             transaction.execute(
-                "UPDATE job SET state = 'frozen', kind = ?, unique_id = ?, set_uid = ?, entry_uuid = ?, "
-                "structure = ?, manifest = ?, metadata = ?, last_error = '' WHERE id = ? AND state = 'leased'",
-                (
-                    submission.kind,
-                    submission.unique_id,
-                    submission.set_uid,
-                    submission.entry_uuid,
-                    submission.structure,
-                    submission.manifest,
-                    submission.metadata,
-                    job.id,
-                ),
+                "UPDATE job SET state = 'frozen', kind = ?, unique_id = ?, set_uid = ?, entry_uuid = ?, structure = ?, "
+                "manifest = ?, metadata = ?, signature = ?, report_id = ?, ins = ?, again = ?, in_doubt = 1, "
+                "last_error = '' WHERE id = ? AND state = 'leased'",
+                values,
             )
             return transaction.changes()
 
-        if not await self._database.write(work):
+        if not await self.database.write(work):
             raise Conflict("outbox", "parked while its manifest was being built: nothing was sent")
 
-    async def done(self, job: Job) -> None:
-        """It is settled."""
-        await self._set(job.id, "done", "")
+    async def done(self, job: Job, entry_uuid: str = "") -> None:
+        """The DMP has it. entry_uuid: what the DMP calls the entry, when it told.
 
-    async def park(self, job_id: int, reason: str) -> None:
-        """No further attempt until a human says so. Raises NotFound when there is no such unfinished job."""
-        await self._set(job_id, "parked", reason)
+        What was parked of the study before it has no object any more.
+        """
 
-    async def _set(self, job_id: int, state: JobState, reason: str) -> None:
-        values = (state, reason, clock.now().timestamp(), job_id)
-        change = "state = ?, last_error = ?, settled_at = ?, leased_until = 0"
-        sql = f"UPDATE job SET {change} WHERE id = ? AND state <> 'done'"  # noqa: S608 a constant
+        def work(transaction: Transaction) -> None:
+            now = clock.now().timestamp()
+            row = transaction.row(
+                "UPDATE job SET state = 'done', last_error = '', in_doubt = 0, leased_until = 0, settled_at = ?, "
+                "entry_uuid = CASE WHEN ? <> '' THEN ? ELSE entry_uuid END WHERE id = ? AND state <> 'done' "
+                "RETURNING again",
+                (now, entry_uuid, entry_uuid, job.id),
+            )
+            transaction.execute(
+                "UPDATE job SET state = 'discarded', in_doubt = 0, settled_at = ? "
+                "WHERE study_uid = ? AND id < ? AND state = 'parked'",
+                (now, job.study_uid, job.id),
+            )
+            if row and row[0]:
+                self.make_due(transaction, job.study_uid, "next step", now)
 
-        def work(transaction: Transaction) -> int:
-            transaction.execute(sql, values)
-            return transaction.changes()
+        await self.database.write(work)
 
-        if not await self._database.write(work):
-            raise NotFound("outbox", "no unfinished job has this number")
+    async def nothing_to_do(self, job: Job) -> None:
+        """The DMP holds just what it should: the job is as if it had never been."""
+
+        def work(transaction: Transaction) -> None:
+            transaction.execute("DELETE FROM job WHERE id = ? AND state = 'leased'", (job.id,))
+            transaction.execute(
+                "UPDATE job SET state = 'discarded', settled_at = ? WHERE study_uid = ? AND id < ? "
+                "AND state = 'parked' AND in_doubt = 0",
+                (clock.now().timestamp(), job.study_uid, job.id),
+            )
+
+        await self.database.write(work)
+
+    async def wait(self, job: Job, until: float) -> None:
+        """Not yet, and nothing is wrong: look again then. Not an attempt."""
+        sql = (
+            "UPDATE job SET next_try = ?, leased_until = 0, "
+            "state = CASE state WHEN 'leased' THEN 'due' ELSE state END WHERE id = ?"
+        )
+        await self.database.write(lambda transaction: transaction.execute(sql, (until, job.id)))
 
     async def later(self, job: Job, reason: str, first_s: float, most_s: float) -> None:
         """Try again after a pause that doubles each time, with jitter so that many jobs do not come at once."""
@@ -204,7 +232,32 @@ class Outbox:
             "state = CASE state WHEN 'leased' THEN 'due' ELSE state END WHERE id = ?"
         )
         values = (reason, clock.now().timestamp() + pause, job.id)
-        await self._database.write(lambda transaction: transaction.execute(sql, values))
+        await self.database.write(lambda transaction: transaction.execute(sql, values))
+
+    async def park(self, job_id: int, reason: str, *, refused: bool = False) -> None:
+        """No further attempt until a human says so. Raises NotFound when there is no such unfinished job.
+
+        refused: the DMP said no to its frozen bytes, so it is certain that it does not hold them.
+        """
+        await self._settle(job_id, "parked", reason, certain=refused)
+
+    async def discard(self, job_id: int, reason: str) -> None:
+        """A human decides that it is not owed any more. Raises NotFound when there is no such unfinished job."""
+        await self._settle(job_id, "discarded", reason, certain=True)
+
+    async def _settle(self, job_id: int, state: JobState, reason: str, *, certain: bool) -> None:
+        values = (state, reason, clock.now().timestamp(), certain, job_id)
+
+        def work(transaction: Transaction) -> int:
+            transaction.execute(
+                "UPDATE job SET state = ?, last_error = ?, settled_at = ?, leased_until = 0, "
+                "in_doubt = CASE WHEN ? THEN 0 ELSE in_doubt END WHERE id = ? AND state NOT IN ('done', 'discarded')",
+                values,
+            )
+            return transaction.changes()
+
+        if not await self.database.write(work):
+            raise NotFound("outbox", "no unfinished job has this number")
 
     async def retry(self, job_id: int) -> None:
         """A human says: now. Parked jobs go on from where they stood. Raises NotFound."""
@@ -212,28 +265,38 @@ class Outbox:
         def work(transaction: Transaction) -> int:
             transaction.execute(
                 "UPDATE job SET next_try = ?, attempts = 0, leased_until = 0, settled_at = NULL, "
-                "state = CASE WHEN state <> 'parked' THEN state WHEN manifest IS NULL THEN 'due' ELSE 'frozen' END "
-                "WHERE id = ? AND state <> 'done'",
+                "state = CASE WHEN state <> 'parked' THEN state WHEN unique_id = '' THEN 'due' ELSE 'frozen' END "
+                "WHERE id = ? AND state NOT IN ('done', 'discarded')",
                 (clock.now().timestamp(), job_id),
             )
             return transaction.changes()
 
-        if not await self._database.write(work):
+        if not await self.database.write(work):
             raise NotFound("outbox", "no unfinished job has this number")
 
     # --- looking -----------------------------------------------------------------------------------------------------
 
+    async def next_due(self) -> float | None:
+        """When the next job may come due, in seconds since 1970; None when nothing is open."""
+        sql = f"SELECT min(max(next_try, leased_until)) FROM job WHERE state IN {_OPEN}"  # noqa: S608 a constant
+        rows = await self.database.read(sql)
+        return rows[0][0] if rows else None
+
     async def list(self, limit: int = 200) -> list[dict[str, Any]]:
         """The newest jobs, as the operator sees them (interface.md)."""
-        rows = await self._database.read(f"SELECT {_LISTED} FROM job ORDER BY id DESC LIMIT ?", (limit,))  # noqa: S608
+        rows = await self.database.read(f"SELECT {_LISTED} FROM job ORDER BY id DESC LIMIT ?", (limit,))  # noqa: S608
         return [_shown(row) for row in rows]
 
     async def show(self, job_id: int) -> dict[str, Any]:
         """One job. Raises NotFound."""
-        rows = await self._database.read(f"SELECT {_LISTED} FROM job WHERE id = ?", (job_id,))  # noqa: S608
+        rows = await self.database.read(f"SELECT {_LISTED} FROM job WHERE id = ?", (job_id,))  # noqa: S608
         if not rows:
             raise NotFound("outbox", "no job has this number")
         return _shown(rows[0])
+
+    async def counts(self) -> dict[str, int]:
+        """How many jobs are in each state."""
+        return dict(await self.database.read("SELECT state, count(*) FROM job GROUP BY state"))
 
 
 def _shown(row: Row) -> dict[str, Any]:

@@ -26,7 +26,7 @@ _INDEX: Final = "index.db"
 _DRAFT: Final = "index.rebuild"
 _READY: Final = "index.ready"
 _SUFFIXES: Final = ("", "-wal", "-shm")  # a database and what SQLite keeps beside it
-_COPIED: Final = ("report", "job", "set_aside", "rejected")  # in no file; a report before its jobs
+_COPIED: Final = ("set_aside", "rejected", "commitment")  # in no file
 _BATCH: Final = 500
 _AHEAD: Final = 64  # files read before their rows are written
 _READERS: Final = max(2, min(8, os.cpu_count() or 2))  # digest and checksum run beside the interpreter
@@ -174,9 +174,9 @@ class _Old:
         try:
             self._index = ReadOnly(path)
         except NotFound:
-            self.lost.append("there was no index: reports, what the DMP is owed, and what it holds")
+            self.lost.append("there was no index: which version of an instance that came twice was the first")
         except DrimboxError:
-            self.lost.append("the old index cannot be read: reports, what the DMP is owed, and what it holds")
+            self.lost.append("the old index cannot be read: which version of an instance that came twice was the first")
 
     def digest(self, sop_uid: str) -> bytes | None:
         """Of the version it calls the first; None when it does not know the instance, or cannot say."""
@@ -194,9 +194,6 @@ class _Old:
     def _copy(self, transaction: Transaction) -> None:
         for table in _COPIED:
             for row in self._rows(table):
-                if table == "job" and not transaction.row("SELECT 1 FROM report WHERE id = ?", (row["report_id"],)):
-                    self.lost.append(f"job {row['id']}, whose report cannot be read")
-                    continue
                 sql = f"INSERT INTO {table} ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})"  # noqa: S608
                 transaction.execute(sql, tuple(row.values()))
 

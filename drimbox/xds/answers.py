@@ -40,6 +40,11 @@ class RegistryOutcome:
         return self.status == codes.SUCCESS and not self.error_codes
 
     @property
+    def warning_codes(self) -> tuple[str, ...]:
+        """The codes of the warnings."""
+        return tuple(error.code for error in self.errors if error.severity == "warning")
+
+    @property
     def error_codes(self) -> tuple[str, ...]:
         """The codes of the errors, without the warnings."""
         return tuple(error.code for error in self.errors if error.severity == "error")
@@ -49,7 +54,8 @@ class RegistryOutcome:
 class Listed:
     """One entry of a query response. What the publisher did not tell is empty, and size_bytes None.
 
-    patient_id: CX. reference_ids: CXi. modalities: DICOM codes. Other names as DocumentEntry.
+    patient_id: CX. reference_ids: CXi. modalities: DICOM codes. logical_id: entryUUID of its first version (lid).
+    version: VersionInfo/@versionName, 1 when not told. Other names as DocumentEntry.
     """
 
     entry_uuid: str
@@ -70,6 +76,9 @@ class Listed:
     modalities: tuple[str, ...]
     regions: tuple[Code, ...]
     reference_ids: tuple[str, ...]
+    confidentiality: tuple[Code, ...] = ()
+    logical_id: str = ""
+    version: str = "1"
 
 
 def read_registry_response(body: etree._Element) -> RegistryOutcome:
@@ -114,6 +123,7 @@ def _read_entry(extrinsic: etree._Element) -> Listed:
     }
     events = _codes(extrinsic, codes.ENTRY_EVENT)
     size = _one(slots, "size")
+    version = extrinsic.find("rim:VersionInfo", NAMESPACES)
     return Listed(
         entry_uuid=extrinsic.get("id", ""),
         unique_id=unique_id,
@@ -133,6 +143,9 @@ def _read_entry(extrinsic: etree._Element) -> Listed:
         modalities=tuple(code.value for code in events if _is_modality(code)),
         regions=tuple(code for code in events if code.scheme in codes.REGION_SCHEMES),
         reference_ids=slots.get(codes.REFERENCE_ID_LIST, ()),
+        confidentiality=tuple(_codes(extrinsic, codes.ENTRY_CONFIDENTIALITY)),
+        logical_id=extrinsic.get("lid", ""),
+        version=version.get("versionName", "1") if version is not None else "1",
     )
 
 

@@ -18,21 +18,32 @@ RS = "urn:oasis:names:tc:ebxml-regrep:xsd:rs:3.0"
 LCM = "urn:oasis:names:tc:ebxml-regrep:xsd:lcm:3.0"
 QUERY = "urn:oasis:names:tc:ebxml-regrep:xsd:query:3.0"
 XDSB = "urn:ihe:iti:xds-b:2007"
+HL7 = "urn:hl7-org:v3"
+HABILITATIONS = "urn:si-dmp-habilitations"
 
-# --- Transactions (ITI TF-2 §3.18, §3.41, §3.43) --------------------------------------------------------------------
+# --- Transactions (ITI TF-2 §3.18, §3.41, §3.43, §3.57; TD0.2 and TD0.3 of the DMP) ---------------------------------
 
 PROVIDE_AND_REGISTER = "urn:ihe:iti:2007:ProvideAndRegisterDocumentSet-b"
 REGISTRY_STORED_QUERY = "urn:ihe:iti:2007:RegistryStoredQuery"
 RETRIEVE_DOCUMENT_SET = "urn:ihe:iti:2007:RetrieveDocumentSet"
+UPDATE_DOCUMENT_SET = "urn:ihe:iti:2010:UpdateDocumentSet"
+FIND_DOSSIER = "urn:hl7-org:v3:PRPA_IN201307UV02"
+SET_AUTHORIZATION = "urn:si-dmp-habilitations:HabilitationsEndPoint:setAuthorization"
 
 FIND_DOCUMENTS = "urn:uuid:14d4debf-8f97-4251-9a74-a90016b0af0d"
+FIND_BY_REFERENCE_ID = "urn:uuid:12941a89-e02e-4be5-967c-ce4bfc8fe492"
 GET_DOCUMENTS = "urn:uuid:5c4f972b-d56b-40ac-a5fc-c8ca9b40b9d4"
 
 APPROVED = "urn:oasis:names:tc:ebxml-regrep:StatusType:Approved"
+DEPRECATED = "urn:oasis:names:tc:ebxml-regrep:StatusType:Deprecated"
+ARCHIVED = "urn:asip:ci-sis:2010:StatusType:Archived"
+DELETED = "urn:asip:ci-sis:2010:StatusType:Deleted"
 SUCCESS = "urn:oasis:names:tc:ebxml-regrep:ResponseStatusType:Success"
 FAILURE = "urn:oasis:names:tc:ebxml-regrep:ResponseStatusType:Failure"
 HAS_MEMBER = "urn:oasis:names:tc:ebxml-regrep:AssociationType:HasMember"
 REPLACES = "urn:ihe:iti:2007:AssociationType:RPLC"
+SIGNS = "urn:ihe:iti:2007:AssociationType:signs"
+UPDATES_AVAILABILITY = "urn:ihe:iti:2010:AssociationType:UpdateAvailabilityStatus"
 
 # --- ebRIM schemes (ITI TF-3 §4.2.5) --------------------------------------------------------------------------------
 
@@ -80,6 +91,13 @@ CONFIDENTIALITY = {
         "INVISIBLE_REPRESENTANTS_LEGAUX", _VISIBILITY, "Non visible par les représentants légaux du patient"
     ),
 }
+
+# --- Codes of the entry of a signature document (drim-m.md B.6, IHE ITI TF-3 §5.5) ----------------------------------
+
+CLASS_SIGNATURE = Code("urn:oid:1.3.6.1.4.1.19376.1.2.1.1.1", "URN", "Digital Signature")
+TYPE_SIGNATURE = Code("E1762", "ASTM", "Full Document")
+FORMAT_SIGNATURE = Code("http://www.w3.org/2000/09/xmldsig#", "URN", "Default Signature Style")
+PURPOSE_SOURCE = Code("1.2.840.10065.1.12.1.14", "1.2.840.10065.1.12", "Source")
 
 # The report does not tell the kind of stay (PV1-2 is not kept): imaging acts are code 07 of the value set, the one the
 # French mapping gives to outpatients.

@@ -6,7 +6,7 @@
 import hashlib
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from drimbox.errors import Malformed
@@ -98,25 +98,24 @@ def describe_manifest(
     say them. The author is the professional of the report: one of the two forms of the official samples, and the one
     that needs no identity of the device. Raises Malformed when the report lacks what XDS requires.
     """
-    if report.patient.ins is None:
-        raise Malformed("report", "it carries no INS: it cannot be published")
-    patient_id = ins_cx(report.patient.ins)
-    author = Author(xcn(report.author), xon(report.author_structure), _specialty(report.author))
-    moment = utc_time(submitted)
+    submission_set = describe_submission_set(
+        report, set_uid=set_uid, set_entry_uuid=set_entry_uuid, submitted=submitted, source_id=source_id
+    )
+    ins = read_cx(submission_set.patient_id)
     entry = DocumentEntry(
         entry_uuid=entry_uuid,
         unique_id=unique_id,
         mime_type="application/dicom",
-        hash=hashlib.sha1(kos, usedforsecurity=False).hexdigest(),
+        hash=_sha1(kos),
         size_bytes=len(kos),
         created=utc_time(created),
-        submitted=moment,
+        submitted=submission_set.submitted,
         language="fr-FR",
-        patient_id=patient_id,
-        source_patient_id=cx(report.patient.local_id, "PI") if report.patient.local_id else patient_id,
+        patient_id=submission_set.patient_id,
+        source_patient_id=cx(report.patient.local_id or ins, "PI"),
         source_patient_info=_traits(report.patient),
         legal_authenticator=xcn(report.legal_authenticator),
-        author=author,
+        author=submission_set.author,
         title=KOS_TITLE,
         comments=KOS_COMMENTS,
         class_code=codes.CLASS_IMAGING,
@@ -128,23 +127,63 @@ def describe_manifest(
         practice_setting=_first(
             "practiceSettingCode", report.author_structure.practice, report.legal_structure.practice
         ),
-        confidentiality=(codes.NORMAL, *_confidentiality(report.confidentiality)),
+        confidentiality=(codes.NORMAL, *confidentiality_codes(report.confidentiality)),
         events=_events(exam, modalities),
         reference_ids=_references(exam),
         service_start=hl7_time_to_utc(exam.started),
         service_stop=hl7_time_to_utc(exam.stopped),
     )
-    submission_set = SubmissionSet(
+    return entry, submission_set
+
+
+def describe_submission_set(
+    report: Report, *, set_uid: str, set_entry_uuid: str, submitted: datetime, source_id: str
+) -> SubmissionSet:
+    """Say what the DMP must know of one submission. Raises Malformed when the report carries no INS."""
+    if report.patient.ins is None:
+        raise Malformed("report", "it carries no INS: it cannot be published")
+    return SubmissionSet(
         entry_uuid=set_entry_uuid,
         unique_id=set_uid,
         source_id=source_id,
-        patient_id=patient_id,
-        submitted=moment,
-        author=author,
+        patient_id=ins_cx(report.patient.ins),
+        submitted=utc_time(submitted),
+        author=Author(xcn(report.author), xon(report.author_structure), _specialty(report.author)),
         content_type=codes.CONTENT_TYPE_EXTERNAL,
         title=KOS_TITLE,
     )
-    return entry, submission_set
+
+
+def describe_signature(
+    signed: DocumentEntry, *, signature: bytes, unique_id: str, entry_uuid: str, created: datetime
+) -> DocumentEntry:
+    """Say what the DMP must know of the document that signs the submission set of `signed` (drim-m.md B.6).
+
+    Its author is the legal authenticator's structure; neither professionals nor the patient are shown it.
+    """
+    moment = utc_time(created)
+    return replace(
+        signed,
+        entry_uuid=entry_uuid,
+        unique_id=unique_id,
+        mime_type="text/xml",
+        hash=_sha1(signature),
+        size_bytes=len(signature),
+        created=moment,
+        language="art",
+        source_patient_id=signed.patient_id,
+        source_patient_info=(),
+        author=Author(signed.legal_authenticator, signed.author.institution),
+        title=codes.PURPOSE_SOURCE.meaning,
+        comments="",
+        class_code=codes.CLASS_SIGNATURE,
+        type_code=codes.TYPE_SIGNATURE,
+        format_code=codes.FORMAT_SIGNATURE,
+        confidentiality=(codes.NORMAL, *(codes.CONFIDENTIALITY[name] for name in ("MASQUE_PS", "INVISIBLE_PATIENT"))),
+        events=(codes.PURPOSE_SOURCE,),
+        service_start=moment,
+        service_stop=moment,
+    )
 
 
 # --- HL7 v2 data types inside XDS (ITI TF-3 §4.2.3.1.7) -------------------------------------------------------------
@@ -211,6 +250,11 @@ def hl7_time_to_utc(text: str) -> str:
 # --- Parts of the entry ---------------------------------------------------------------------------------------------
 
 
+def _sha1(content: bytes) -> str:
+    """What XDSDocumentEntry.hash is, by definition (ITI TF-3 §4.2.3.2.10)."""
+    return hashlib.sha1(content, usedforsecurity=False).hexdigest()
+
+
 def _first(name: str, *candidates: Code | None) -> Code:
     """The first code that is told. XDS requires it, and inventing one would misplace the document."""
     found = next((code for code in candidates if code is not None), None)
@@ -236,7 +280,8 @@ def _traits(patient: Patient) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _confidentiality(asked: Iterable[str]) -> tuple[Code, ...]:
+def confidentiality_codes(asked: Iterable[str]) -> tuple[Code, ...]:
+    """The codes to write beside `N`, of their values in a report, each once. Raises Malformed on an unknown one."""
     unknown = [code for code in asked if code not in codes.CONFIDENTIALITY]
     if unknown:
         raise Malformed("report", "a confidentiality code is not one the DMP knows")

@@ -84,4 +84,5 @@ NAMESPACES = {
     "lcm": codes.LCM,
     "query": codes.QUERY,
     "xdsb": codes.XDSB,
+    "hl7": codes.HL7,
 }

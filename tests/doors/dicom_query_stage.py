@@ -44,8 +44,11 @@ class House:
 
     def kept(self, study_uid: str) -> dict[str, bytes]:
         """Data set bytes by SOP Instance UID."""
-        held = self.stage.call(self.archive.held(study_uid))
-        return {h.ref.sop_uid: (self.archive.root / h.file).read_bytes()[h.data_set_offset :] for h in held}
+        kept = {}
+        for held in self.stage.call(self.archive.held(study_uid)):
+            with self.archive.open(held) as file:
+                kept[held.ref.sop_uid] = file.read_at(0, file.size)[held.data_set_offset :]
+        return kept
 
 
 @contextmanager

@@ -55,7 +55,9 @@ def test_an_io_error_is_never_acknowledged_and_no_sync_is_tried_again(tmp_path, 
 
 
 def part_of(path, base):
-    return next(part for part in ("/trail", "/own/index.db", "/own", "") if path.startswith(f"{base}{part}"))
+    return next(
+        part for part in ("/trail", "/own/index.db", "/own/outbox.db", "/own", "") if path.startswith(f"{base}{part}")
+    )
 
 
 def test_a_full_disk_refuses_and_recovers_alone(tmp_path, instants):

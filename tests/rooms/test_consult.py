@@ -50,7 +50,7 @@ def manifest(ins=INS, base=BASE, numbers=(1, 2)):
 
 
 def listed():
-    fields = {field.name: "" for field in dataclasses.fields(Listed)}
+    fields = {field.name: "" for field in dataclasses.fields(Listed) if field.default is dataclasses.MISSING}
     lists = dict.fromkeys(("acts", "modalities", "regions"), ())
     reference = f"{STUDY}^^^^urn:ihe:iti:xds:2016:studyInstanceUID"
     return Listed(

@@ -6,6 +6,8 @@ from types import SimpleNamespace
 import pytest
 
 from drimbox.errors import Unavailable
+from drimbox.flows.exams import Exams
+from drimbox.flows.lifecycle import Lifecycle
 from drimbox.flows.publish import Publish
 from drimbox.kos.codes import KEY_OBJECT_SELECTION
 from drimbox.model import InstanceRef
@@ -37,8 +39,13 @@ class Outbox:
 
 
 class Archive:
-    def __init__(self, outbox):
-        self.outbox = outbox
+    async def changed_studies(self, most):
+        return []
+
+
+def publish_from(outbox):
+    settings = Settings(publish={"poll_s": 0.001, "senders": 1})
+    return Publish(Lifecycle(Exams(Archive(), None, settings, ""), outbox, None), None, settings)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +59,7 @@ class Archive:
 )
 async def test_no_failure_of_the_outbox_ends_the_work(meets):
     outbox = Outbox(*meets)
-    publish = Publish(Archive(outbox), None, None, Settings(publish={"poll_s": 0.001}), "")
+    publish = publish_from(outbox)
     work = asyncio.create_task(publish.work())
     try:
         async with asyncio.timeout(5):
@@ -78,8 +85,8 @@ async def test_a_selection_too_large_to_be_one_is_left_out_and_not_read_whole():
             assert length <= 2**27
             return bytes(length)
 
-    publish = Publish(Study(), None, None, Settings(), "https://box.example.org/dicom-web")
-    [series] = await publish._series("1.2.3")
+    exams = Exams(Study(), None, Settings(), "https://box.example.org/dicom-web")
+    [series] = await exams._series("1.2.3")
     assert [instance.sop_uid for instance in series.instances] == ["1.2.3.1"]
 
 

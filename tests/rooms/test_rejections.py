@@ -1,13 +1,14 @@
 """Rejection notes (IHE RAD IOCM): what they name is kept and not shown, in the transaction that keeps the note."""
 
 import pytest
-from making import STUDY, ct, data_set_bytes, rejection_note, report
+from making import STUDY, ct, data_set_bytes, rejection_note
 
 from drimbox.dicom.match import Query, criterion
 from drimbox.dicom.scan import scan
 from drimbox.errors import NotFound, Unavailable
 from drimbox.kos.rejection import EXPIRED
 from drimbox.model import InstanceRef
+from drimbox.storage import changes
 from drimbox.storage.archive import AlreadyKept, Archive, Kept, SetAside
 from drimbox.storage.rebuild import rebuild_index
 from drimbox.storage.scrub import scrub
@@ -154,47 +155,48 @@ async def test_two_notes_of_one_instance_count_it_once(archive):
     assert await shown(archive) == uids(ct(1, 2))
 
 
-async def jobs(archive):
-    return [(it["study_uid"], it["state"]) for it in await archive.outbox.list()]
+async def changed(archive):
+    """The studies the outbox has yet to hear of; it hears of them."""
+    changes = await archive.changed_studies(10)
+    await archive.looked_at(changes)
+    return {change.study_uid for change in changes}
 
 
 async def published(archive):
-    """A report, and a job that is done."""
+    """An instance whose manifest is where it must be."""
     await keep(archive, ct(1, 1))
-    await archive.outbox.report_arrived(report(), b"digest")
-    await archive.outbox.done(await archive.outbox.lease())
+    await changed(archive)
 
 
 async def test_a_note_is_an_event_for_the_study_it_speaks_of(archive):
     await published(archive)
     await keep(archive, rejection_note(SAFETY, ct(1, 1), study=OTHER))
-    assert await jobs(archive) == [(STUDY, "due"), (STUDY, "done")]
+    assert await changed(archive) == {STUDY, OTHER}
 
 
 async def test_an_instance_that_is_shown_again_is_one_too(archive):
     await published(archive)
     await keep(archive, rejection_note(EXPIRED, ct(1, 1)))
-    await archive.outbox.done(await archive.outbox.lease())
+    assert await changed(archive) == {STUDY}
     await keep(archive, ct(1, 1))
-    assert await jobs(archive) == [(STUDY, "due"), (STUDY, "done"), (STUDY, "done")]
-    await archive.outbox.done(await archive.outbox.lease())
+    assert await changed(archive) == {STUDY}
     await keep(archive, ct(1, 1))
-    assert len(await jobs(archive)) == 3
+    assert await changed(archive) == set()
 
 
-async def test_note_rejection_and_job_commit_together_or_not_at_all(archive):
+async def test_note_rejection_and_change_commit_together_or_not_at_all(archive, monkeypatch):
     await published(archive)
 
     def fail(*_):
         raise Unavailable("test", "the commit fails")
 
-    archive.outbox.study_changed = fail
+    monkeypatch.setattr(changes, "note", fail)
     with pytest.raises(Unavailable):
         await keep(archive, rejection_note(SAFETY, ct(1, 1)))
-    del archive.outbox.study_changed
+    monkeypatch.undo()
     assert await shown(archive) == uids(ct(1, 1))
     assert await archive.rejected(STUDY) == []
-    assert await jobs(archive) == [(STUDY, "done")]
+    assert await changed(archive) == set()
 
 
 async def test_a_note_that_a_crash_left_without_rows_rejects_once_it_is_adopted(archive):

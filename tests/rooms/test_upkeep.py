@@ -3,16 +3,14 @@
 import asyncio
 import errno
 import os
-import re
 
 import pytest
-from making import STUDY, ct, data_set_bytes, report
+from making import STUDY, ct, data_set_bytes
 
 from drimbox import durable
 from drimbox.dicom.match import Query
 from drimbox.dicom.scan import scan
 from drimbox.errors import Corrupt, DrimboxError, Unavailable
-from drimbox.model import Submission
 from drimbox.storage.archive import AlreadyKept, Archive, Kept, SetAside
 from drimbox.storage.rebuild import rebuild_index
 from drimbox.storage.scrub import count_files, scrub
@@ -69,17 +67,14 @@ def ignore(*_):
 # --- Orphans ----------------------------------------------------------------------------------------------------------
 
 
-async def test_an_orphan_is_adopted_and_what_was_published_is_replaced(archive):
+async def test_an_orphan_is_adopted_and_told_to_whoever_publishes(archive):
     await keep(archive, ct(number=1))
-    await archive.outbox.report_arrived(report(), b"digest")
-    job = await archive.outbox.lease()
-    await archive.outbox.freeze(job, Submission(STUDY, "publish", "1.2", "1.3", "urn:uuid:x", "S", b"kos", b"xml"))
-    await archive.outbox.done(job)
+    await archive.looked_at(await archive.changed_studies(100))
     await orphan(archive, ct(number=2))
     assert await served(archive) == told(ct(number=1))
     assert await settle_orphans(archive, adopt=True) == Settled(1, 0, 0, ())
     assert await served(archive) == told(ct(number=1), ct(number=2))
-    assert await archive.outbox.lease() is not None
+    assert [change.study_uid for change in await archive.changed_studies(100)] == [STUDY]
     assert await settle_orphans(archive, adopt=True) == Settled(0, 0, 0, ())
     assert isinstance(await keep(archive, ct(number=2)), AlreadyKept)
 
@@ -164,15 +159,11 @@ FILLED = [ct(series, number) for series in (1, 2) for number in range(1, 6)] + [
 TWIN = ct(1, 1, PixelData=bytes(512))
 
 
-async def filled(root, reports=1):
-    """An archive with eleven instances, one set aside, and a published study; what queries answer."""
+async def filled(root):
+    """An archive with eleven instances and one set aside; what queries answer."""
     archive = Archive(root)
     for made in (*FILLED, TWIN):
         await keep(archive, made)
-    for number in range(reports):
-        await archive.outbox.report_arrived(report(f"RIS|{number}"), b"digest")
-    job = await archive.outbox.lease()
-    await archive.outbox.freeze(job, Submission(STUDY, "publish", "1.2", "1.3", "urn:uuid:x", "S", b"kos", b"xml"))
     answers = await everything(archive)
     archive.close()
     return answers
@@ -222,40 +213,38 @@ async def test_a_lost_index_is_refused_and_made_again_from_the_files(root, loss)
         with pytest.raises(Corrupt, match="rebuild-index"):
             Archive(root)
     rebuilt = rebuild_index(root, ignore)
-    assert rebuilt.rows == {"instance": 11, "set_aside": 1, "report": 0, "job": 0, "rejected": 0}
+    assert rebuilt.rows == {"instance": 11, "set_aside": 1, "rejected": 0, "commitment": 0}
     assert rebuilt.damaged == ()
-    assert any("what the DMP is owed" in lost for lost in rebuilt.lost)
+    assert any("was the first" in lost for lost in rebuilt.lost)
     archive = Archive(root)
     assert await everything(archive) == before
     archive.close()
 
 
-async def test_jobs_and_reports_of_a_readable_index_are_kept(root):
+async def test_a_readable_index_is_made_again_and_kept_aside(root):
     before = await filled(root)
     rebuilt = rebuild_index(root, ignore)
-    assert rebuilt.rows == {"instance": 11, "set_aside": 1, "report": 1, "job": 1, "rejected": 0}
+    assert rebuilt.rows == {"instance": 11, "set_aside": 1, "rejected": 0, "commitment": 0}
     assert rebuilt.lost == ()
     assert rebuilt.old.exists()
     archive = Archive(root)
     assert await everything(archive) == before
-    await archive.outbox.release_leases()
-    job = await archive.outbox.lease()
-    assert (job.submission.unique_id, job.submission.manifest) == ("1.2", b"kos")
-    assert (await archive.outbox.report(job.report_id)).message == report().message
     archive.close()
 
 
-async def test_rows_before_and_after_a_damaged_page_are_kept(root):
-    await filled(root, reports=300)
-    data = (root / "index.db").read_bytes()
-    places = (found.start() // 4096 * 4096 for found in re.finditer(rb"RIS\|150", data))
-    leaf = next(page for page in places if data[page] == 13)  # a leaf of a table, not of the index on message_id
-    scribble(root / "index.db", leaf, leaf + 4096)
-    rebuilt = rebuild_index(root, ignore)
-    assert any("table report" in lost for lost in rebuilt.lost)
-    assert 280 < rebuilt.rows["report"] < 300
-    assert rebuilt.rows["job"] <= rebuilt.rows["report"]
-    assert rebuilt.rows["instance"] == 11
+async def test_an_index_that_is_made_from_the_files_alone_tells_of_every_study(root):
+    await filled(root)
+    archive = Archive(root)
+    changes = await archive.changed_studies(100)
+    assert {change.study_uid for change in changes} == {STUDY, f"{STUDY}.9"}
+    await archive.looked_at(changes)
+    assert await archive.changed_studies(100) == []
+    archive.close()
+    remove(root)
+    rebuild_index(root, ignore)
+    archive = Archive(root)
+    assert {change.study_uid for change in await archive.changed_studies(100)} == {STUDY, f"{STUDY}.9"}
+    archive.close()
 
 
 async def test_a_damaged_file_is_left_out_and_mended_when_it_comes_again(root):
@@ -284,7 +273,7 @@ async def test_the_first_version_stays_the_one_that_is_served(root, known):
         os.utime(path, (1, 1) if first is not known else (2, 2))
     if not known:
         remove(root)
-    assert rebuild_index(root, ignore).rows == {"instance": 1, "set_aside": 1, "report": 0, "job": 0, "rejected": 0}
+    assert rebuild_index(root, ignore).rows == {"instance": 1, "set_aside": 1, "rejected": 0, "commitment": 0}
     archive = Archive(root)
     assert await served(archive) == told(FILLED[0])
     assert len(list((root / "files").rglob("*.dcm"))) == 1
@@ -362,7 +351,6 @@ async def test_a_rebuild_that_is_interrupted_anywhere_is_done_again(root, readab
     assert at > 10
     archive = Archive(root)
     assert await everything(archive) == before
-    assert (await archive.database.read("SELECT count(*) FROM job"))[0][0] == int(readable)
     archive.close()
 
 

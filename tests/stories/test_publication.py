@@ -66,7 +66,7 @@ async def test_the_report_comes_before_the_images(tmp_path, slices):
         waiting = (await eventually(lambda: [i for i in site.outbox() if i["attempts"]]))[0]
         assert waiting["state"] == "due"
         assert "not held here" in waiting["last_error"]
-        await send(site, slices)
+        await send(site, slices / "1.dcm")
         await settled(site)
         assert len(dmp.app.documents()) == 1
 

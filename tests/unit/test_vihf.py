@@ -15,7 +15,8 @@ from signxml.exceptions import InvalidDigest, InvalidInput, InvalidSignature
 from signxml.verifier import SignatureConfiguration, XMLVerifier
 
 import drimbox.sandbox
-from drimbox.dmp.vihf import LIFE, Signer, Speaker, build_vihf, read_roles, read_signer, speaker_of
+from drimbox.dmp.signer import Signer, read_signer
+from drimbox.dmp.vihf import LIFE, Speaker, build_vihf, read_roles, speaker_of
 from drimbox.errors import Malformed
 from drimbox.model import Code, Exam, Identifier, Patient, Professional, Report, Structure
 from drimbox.sandbox.certificates import make_certificates

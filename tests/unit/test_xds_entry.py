@@ -158,7 +158,7 @@ def test_a_report_that_lacks_what_xds_requires_is_malformed(report: Report) -> N
 
 def test_without_local_identifier_the_ins_stands_in() -> None:
     report = replace(REPORT, patient=replace(REPORT.patient, local_id=None))
-    assert describe(report).source_patient_id == "269054958815780^^^&1.2.250.1.213.1.4.10&ISO^NH"
+    assert describe(report).source_patient_id == "269054958815780^^^&1.2.250.1.213.1.4.10&ISO^PI"
 
 
 def test_separators_in_names_are_escaped() -> None:

@@ -10,8 +10,9 @@ from lxml import etree
 import drimbox.sandbox
 from drimbox.errors import Malformed
 from drimbox.model import Code, Identifier
-from drimbox.xds.ebxml import find_documents, get_documents, provide_and_register, retrieve_document_set, submit_objects
+from drimbox.xds.ebxml import provide_and_register, submit_objects
 from drimbox.xds.entry import Author, DocumentEntry, SubmissionSet
+from drimbox.xds.questions import find_documents, get_documents, retrieve_document_set
 from drimbox.xds.soap import build_envelope
 from drimbox.xds.xml import NAMESPACES
 

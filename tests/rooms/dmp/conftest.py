@@ -13,14 +13,14 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from drimbox import clock
 from drimbox.dmp.client import DmpClient
+from drimbox.dmp.signer import read_signer
+from drimbox.dmp.submissions import Ids, Office, build_publication
 from drimbox.dmp.vihf import Speaker, speaker_of
 from drimbox.egress import Egress
 from drimbox.model import Code, Exam, Identifier, Patient, Professional, Report, Structure, Submission
 from drimbox.sandbox.certificates import SandboxCertificates, make_certificates
 from drimbox.sandbox.dmp import RunningDmp, serve
 from drimbox.settings import Dmp, DmpStructure, Software
-from drimbox.xds.ebxml import submit_objects
-from drimbox.xds.entry import describe_manifest
 
 INS = Identifier("269054958815780", "1.2.250.1.213.1.4.10", "ASIP-SANTE-INS-NIR")
 RADIOLOGIST = Professional(
@@ -88,34 +88,47 @@ def make_kos(unique_id: str, study_uid: str, patient_id: str = INS.value, note: 
     return written.getvalue()
 
 
-def make_submission(
-    report: Report, *, unique_id: str = "", kos: bytes = b"", replaces: str = "", set_uid: str = ""
-) -> Submission:
-    exam = report.exams[0]
-    unique_id = unique_id or f"2.25.{uuid4().int}"
-    kos = kos or make_kos(unique_id, exam.study_uid)
-    entry, submission_set = describe_manifest(
-        report,
-        exam,
-        kos=kos,
-        unique_id=unique_id,
-        entry_uuid=f"urn:uuid:{uuid4()}",
-        set_uid=set_uid or f"2.25.{uuid4().int}",
-        set_entry_uuid=f"urn:uuid:{uuid4()}",
-        created=datetime(2026, 1, 4, 10, 0, tzinfo=UTC),
-        submitted=datetime(2026, 1, 4, 10, 1, tzinfo=UTC),
-        source_id="1.2.250.1.213.4.5.9",
-        modalities=("CT",),
-    )
-    return Submission(
-        study_uid=exam.study_uid,
-        kind="replace" if replaces else "publish",
-        unique_id=unique_id,
-        set_uid=submission_set.unique_id,
-        entry_uuid=entry.entry_uuid,
-        structure=CENTRE.id.value,
-        manifest=kos,
-        metadata=submit_objects(entry, submission_set, replaces),
+def make_ids() -> Ids:
+    return Ids(f"2.25.{uuid4().int}", uuid4().urn, uuid4().urn, f"2.25.{uuid4().int}", uuid4().urn)
+
+
+@pytest.fixture(scope="session")
+def submit(certificates: SandboxCertificates) -> Callable[..., Submission]:
+    """Make a submission of a report: its manifest and what signs it."""
+    structure = structure_of(certificates)
+    signer = read_signer(structure.sign_certificate.read_bytes(), structure.sign_key.read_bytes())
+    office = Office(structure, signer, "1.2.250.1.213.4.5.9", "sha256")
+
+    def make(
+        report: Report, *, unique_id: str = "", kos: bytes = b"", replaces: str = "", set_uid: str = ""
+    ) -> Submission:
+        exam = report.exams[0]
+        unique_id = unique_id or f"2.25.{uuid4().int}"
+        ids = make_ids()
+        return build_publication(
+            report,
+            exam,
+            office,
+            replace(ids, set_uid=set_uid or ids.set_uid),
+            kos=kos or make_kos(unique_id, exam.study_uid),
+            unique_id=unique_id,
+            created=datetime(2026, 1, 4, 10, 0, tzinfo=UTC),
+            submitted=datetime.now(UTC),
+            modalities=("CT",),
+            replaces=replaces,
+        )
+
+    return make
+
+
+def structure_of(certificates: SandboxCertificates) -> DmpStructure:
+    return DmpStructure(
+        id=CENTRE.id.value,
+        name=CENTRE.name,
+        tls_certificate=certificates.client_certificate,
+        tls_key=certificates.client_key,
+        sign_certificate=certificates.sign_certificate,
+        sign_key=certificates.sign_key,
     )
 
 
@@ -127,11 +140,6 @@ def report() -> Report:
 @pytest.fixture
 def speaker(report: Report) -> Speaker:
     return speaker_of(report)
-
-
-@pytest.fixture
-def submit() -> Callable[..., Submission]:
-    return make_submission
 
 
 @pytest.fixture
@@ -167,20 +175,14 @@ async def egress(running: RunningDmp) -> AsyncIterator[Egress]:
 
 @pytest.fixture
 def settings(dmp: RunningDmp, certificates: SandboxCertificates) -> Dmp:
-    structure = DmpStructure(
-        id=CENTRE.id.value,
-        name=CENTRE.name,
-        tls_certificate=certificates.client_certificate,
-        tls_key=certificates.client_key,
-        sign_certificate=certificates.sign_certificate,
-        sign_key=certificates.sign_key,
-    )
     return Dmp(
         repository_url=dmp.repository_url,
         registry_url=dmp.registry_url,
+        patients_url=dmp.patients_url,
+        habilitations_url=dmp.habilitations_url,
         ca=certificates.ca,
         software=Software(id="1234567890", name="DRIMbox", version="0.1", homologation="TEST-1"),
-        structures=(structure,),
+        structures=(structure_of(certificates),),
         timeout_s=5,
     )
 

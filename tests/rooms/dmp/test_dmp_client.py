@@ -30,7 +30,7 @@ async def test_a_manifest_is_registered_then_found_then_fetched(
     client: DmpClient, dmp: RunningDmp, report: Report, speaker: Speaker, submit: Submit
 ) -> None:
     submission = submit(report)
-    assert await client.register(submission, report) == Registered()
+    assert await client.submit(submission, report) == Registered()
     assert [held.unique_id for held in dmp.app.documents()] == [submission.unique_id]
     assert report.patient.ins is not None
     (listed,) = await client.find(report.patient.ins, speaker)
@@ -51,8 +51,8 @@ async def test_a_replacement_deprecates_what_it_replaces(
 ) -> None:
     first = submit(report)
     second = submit(report, replaces=first.entry_uuid)
-    assert await client.register(first, report) == Registered()
-    assert await client.register(second, report) == Registered()
+    assert await client.submit(first, report) == Registered()
+    assert await client.submit(second, report) == Registered()
     assert [(h.unique_id, h.status) for h in dmp.app.documents()] == [
         (first.unique_id, DEPRECATED),
         (second.unique_id, APPROVED),
@@ -60,7 +60,7 @@ async def test_a_replacement_deprecates_what_it_replaces(
     assert report.patient.ins is not None
     assert [listed.unique_id for listed in await client.find(report.patient.ins, speaker)] == [second.unique_id]
     third = submit(report, replaces=first.entry_uuid)
-    refused = await client.register(third, report)
+    refused = await client.submit(third, report)
     assert isinstance(refused, Refused)
     assert "XDSRegistryDeprecatedDocumentError" in refused.reason
 
@@ -69,8 +69,8 @@ async def test_sending_twice_is_already_there(
     client: DmpClient, dmp: RunningDmp, report: Report, submit: Submit
 ) -> None:
     submission = submit(report)
-    assert await client.register(submission, report) == Registered()
-    assert await client.register(submission, report) == AlreadyThere()
+    assert await client.submit(submission, report) == Registered()
+    assert await client.submit(submission, report) == AlreadyThere()
     assert len(dmp.app.documents()) == 1
 
 
@@ -80,8 +80,8 @@ async def test_the_same_unique_id_with_other_bytes_is_refused(
     first = submit(report)
     other = kos_of(first.unique_id, "1.2.3.4", note="other")
     second = submit(report, unique_id=first.unique_id, kos=other)
-    assert await client.register(first, report) == Registered()
-    refused = await client.register(second, report)
+    assert await client.submit(first, report) == Registered()
+    refused = await client.submit(second, report)
     assert isinstance(refused, Refused)
     assert "another document is registered under this unique id" in refused.reason
     assert len(dmp.app.documents()) == 1
@@ -89,8 +89,8 @@ async def test_the_same_unique_id_with_other_bytes_is_refused(
 
 async def test_a_set_known_for_another_document_is_refused(client: DmpClient, report: Report, submit: Submit) -> None:
     first = submit(report)
-    assert await client.register(first, report) == Registered()
-    refused = await client.register(submit(report, set_uid=first.set_uid), report)
+    assert await client.submit(first, report) == Registered()
+    refused = await client.submit(submit(report, set_uid=first.set_uid), report)
     assert isinstance(refused, Refused)
     assert "XDSDuplicateUniqueIdInRegistry" in refused.reason
 
@@ -113,7 +113,7 @@ async def test_a_lost_answer_is_settled_by_asking(
     how: How, client: DmpClient, dmp: RunningDmp, report: Report, submit: Submit
 ) -> None:
     dmp.app.misbehave("register", Misbehaviour(how, after_commit=True))
-    assert await client.register(submit(report), report) == AlreadyThere()
+    assert await client.submit(submit(report), report) == AlreadyThere()
     assert len(dmp.app.documents()) == 1
 
 
@@ -127,9 +127,9 @@ async def test_what_was_not_done_is_tried_again(
     submission = submit(report)
     dmp.app.misbehave("register", Misbehaviour(how))
     with pytest.raises(Unavailable):
-        await client.register(submission, report)
+        await client.submit(submission, report)
     assert dmp.app.documents() == []
-    assert await client.register(submission, report) == Registered()
+    assert await client.submit(submission, report) == Registered()
 
 
 @pytest.mark.parametrize("after_commit", [True, False])
@@ -140,8 +140,8 @@ async def test_silence_is_not_waited_for(
     dmp.app.misbehave("register", Misbehaviour("silence", after_commit))
     dmp.app.misbehave("query", Misbehaviour("silence"))
     with pytest.raises(Unavailable):
-        await impatient.register(submission, report)
-    assert await client.register(submission, report) == (AlreadyThere() if after_commit else Registered())
+        await impatient.submit(submission, report)
+    assert await client.submit(submission, report) == (AlreadyThere() if after_commit else Registered())
     assert len(dmp.app.documents()) == 1
 
 
@@ -156,7 +156,7 @@ async def test_a_clear_no_is_a_refusal(
     how: How, reason: str, client: DmpClient, dmp: RunningDmp, report: Report, submit: Submit
 ) -> None:
     dmp.app.misbehave("register", Misbehaviour(how))
-    refused = await client.register(submit(report), report)
+    refused = await client.submit(submit(report), report)
     assert isinstance(refused, Refused)
     assert refused.reason.startswith(reason)
     assert dmp.app.received["query"] == 0
@@ -172,8 +172,8 @@ async def test_accepting_and_cutting_the_line_leaves_one_document_each(
         dmp.app.misbehave("query", *[Misbehaviour("cut")] * 3)
         for _ in range(3):
             with pytest.raises(Unavailable):
-                await client.register(submission, report)
-        assert await client.register(submission, report) == AlreadyThere()
+                await client.submit(submission, report)
+        assert await client.submit(submission, report) == AlreadyThere()
     assert [held.unique_id for held in dmp.app.documents()] == [s.unique_id for s in submissions]
 
 
@@ -187,7 +187,7 @@ async def test_the_state_survives_a_restart(
             urls = {"repository_url": again.repository_url, "registry_url": again.registry_url}
             gate = Egress([again.repository_url])
             client = DmpClient(settings.model_copy(update=urls), gate, clock)
-            outcomes.append(await client.register(submission, report))
+            outcomes.append(await client.submit(submission, report))
             await gate.close()
     assert outcomes == [Registered(), AlreadyThere()]
 
@@ -199,7 +199,7 @@ async def test_a_document_that_does_not_come_whole_is_never_given(
     how: How, client: DmpClient, dmp: RunningDmp, report: Report, speaker: Speaker, submit: Submit
 ) -> None:
     submission = submit(report)
-    await client.register(submission, report)
+    await client.submit(submission, report)
     assert report.patient.ins is not None
     (listed,) = await client.find(report.patient.ins, speaker)
     dmp.app.misbehave("retrieve", Misbehaviour(how, after_commit=True))
@@ -212,7 +212,7 @@ async def test_odd_but_legal_mime_is_read(
     client: DmpClient, dmp: RunningDmp, report: Report, speaker: Speaker, submit: Submit
 ) -> None:
     submission = submit(report)
-    await client.register(submission, report)
+    await client.submit(submission, report)
     assert report.patient.ins is not None
     (listed,) = await client.find(report.patient.ins, speaker)
     dmp.app.misbehave("retrieve", Misbehaviour("odd-mime"))
@@ -222,7 +222,7 @@ async def test_odd_but_legal_mime_is_read(
 async def test_a_document_the_dmp_does_not_have_is_not_found(
     client: DmpClient, report: Report, speaker: Speaker, submit: Submit
 ) -> None:
-    await client.register(submit(report), report)
+    await client.submit(submit(report), report)
     assert report.patient.ins is not None
     (listed,) = await client.find(report.patient.ins, speaker)
     with pytest.raises(NotFound):
@@ -235,7 +235,7 @@ async def test_a_document_the_dmp_does_not_have_is_not_found(
 async def test_a_search_that_goes_wrong_is_unavailable_not_empty(
     how: How, client: DmpClient, dmp: RunningDmp, report: Report, speaker: Speaker, submit: Submit
 ) -> None:
-    await client.register(submit(report), report)
+    await client.submit(submit(report), report)
     dmp.app.misbehave("query", Misbehaviour(how))
     assert report.patient.ins is not None
     with pytest.raises(Unavailable):
@@ -254,14 +254,14 @@ async def test_a_patient_without_dmp_is_not_found(
 async def test_another_patient_sees_nothing(
     client: DmpClient, report: Report, speaker: Speaker, submit: Submit
 ) -> None:
-    await client.register(submit(report), report)
+    await client.submit(submit(report), report)
     assert await client.find(Identifier("255069999999934", "1.2.250.1.213.1.4.10"), speaker) == []
 
 
 async def test_a_structure_without_certificate_is_told_to_a_human(
     client: DmpClient, report: Report, speaker: Speaker, submit: Submit
 ) -> None:
-    refused = await client.register(replace(submit(report), structure="unknown"), report)
+    refused = await client.submit(replace(submit(report), structure="unknown"), report)
     assert isinstance(refused, Refused)
     assert "dmp.structures" in refused.reason
     elsewhere = replace(speaker, structure=replace(speaker.structure, id=Identifier("unknown")))
@@ -274,7 +274,7 @@ async def test_a_report_that_lacks_what_the_vihf_requires_is_refused(
     client: DmpClient, dmp: RunningDmp, report: Report, submit: Submit
 ) -> None:
     unknown = replace(report.legal_authenticator, profession=None, id=Identifier("899", "1.2.250.1.71.4.2.1"))
-    refused = await client.register(submit(report), replace(report, legal_authenticator=unknown))
+    refused = await client.submit(submit(report), replace(report, legal_authenticator=unknown))
     assert refused == Refused("professional: the profession is not told, and the VIHF requires it")
     assert dmp.app.received["register"] == 0
 
@@ -284,10 +284,10 @@ async def test_without_address_or_with_a_closed_port_it_is_unavailable(
 ) -> None:
     nowhere = DmpClient(settings.model_copy(update={"repository_url": ""}), egress, clock)
     with pytest.raises(Unavailable, match="not configured"):
-        await nowhere.register(submit(report), report)
+        await nowhere.submit(submit(report), report)
     forbidden = DmpClient(settings.model_copy(update={"repository_url": "https://localhost:1/x"}), egress, clock)
     with pytest.raises(Unavailable, match="not usable"):
-        await forbidden.register(submit(report), report)
+        await forbidden.submit(submit(report), report)
 
 
 async def test_an_unusable_signing_key_is_unavailable(
@@ -296,4 +296,4 @@ async def test_an_unusable_signing_key_is_unavailable(
     wrong = settings.structures[0].model_copy(update={"sign_key": certificates.client_key})
     client = DmpClient(settings.model_copy(update={"structures": (wrong,)}), egress, clock)
     with pytest.raises(Unavailable, match="signing certificate"):
-        await client.register(submit(report), report)
+        await client.submit(submit(report), report)

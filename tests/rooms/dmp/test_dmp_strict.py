@@ -63,7 +63,7 @@ class At:
 async def capture(settings: Dmp, report: Report, submission: Submission, moment: datetime | None = None) -> Captured:
     gate = Capturing()
     with pytest.raises(Unavailable):
-        await DmpClient(settings, gate, At(moment or datetime.now(UTC))).register(submission, report)
+        await DmpClient(settings, gate, At(moment or datetime.now(UTC))).submit(submission, report)
     return gate.captured[0]
 
 
@@ -201,7 +201,7 @@ async def test_metadata_that_break_a_rule_are_refused(
 ) -> None:
     submission = submit(report)
     assert before in submission.metadata
-    result = await client.register(replace(submission, metadata=submission.metadata.replace(before, after)), report)
+    result = await client.submit(replace(submission, metadata=submission.metadata.replace(before, after)), report)
     assert isinstance(result, Refused)
     assert code in result.reason
     assert dmp.app.documents() == []
@@ -215,7 +215,7 @@ async def test_a_manifest_of_somebody_else_is_refused(
     no_dicom = submit(report, kos=b"not DICOM")
     reasons = []
     for submission in (wrong_patient, wrong_uid, no_dicom):
-        refused = await client.register(submission, report)
+        refused = await client.submit(submission, report)
         assert isinstance(refused, Refused)
         reasons.append(refused.reason.split(" ")[0])
     assert reasons == ["XDSPatientIdDoesNotMatch", METADATA, METADATA]
@@ -225,13 +225,13 @@ async def test_a_manifest_of_somebody_else_is_refused(
 async def test_only_a_known_entry_is_replaced_and_only_for_its_patient(
     client: DmpClient, report: Report, submit: Submit, with_ins: Callable[[Report, Identifier], Report]
 ) -> None:
-    refused = await client.register(submit(report, replaces="urn:uuid:00000000-0000-4000-8000-000000000009"), report)
+    refused = await client.submit(submit(report, replaces="urn:uuid:00000000-0000-4000-8000-000000000009"), report)
     assert isinstance(refused, Refused)
     assert "UnresolvedReferenceException" in refused.reason
     first = submit(report)
-    await client.register(first, report)
+    await client.submit(first, report)
     somebody = with_ins(report, Identifier("255069999999934", "1.2.250.1.213.1.4.10"))
-    refused = await client.register(submit(somebody, replaces=first.entry_uuid), somebody)
+    refused = await client.submit(submit(somebody, replaces=first.entry_uuid), somebody)
     assert isinstance(refused, Refused)
     assert "XDSPatientIdDoesNotMatch" in refused.reason
 
@@ -247,8 +247,8 @@ async def test_the_controls_list_and_misbehave_over_http(
         f"{base}/control/misbehave", content=order, headers={}, identity=identity, timeout_s=5, max_bytes=1000
     )
     assert answer.status == 200
-    assert isinstance(await client.register(submit(report), report), Refused)
-    await client.register(submit(report, unique_id="2.25.7"), report)
+    assert isinstance(await client.submit(submit(report), report), Refused)
+    await client.submit(submit(report, unique_id="2.25.7"), report)
     listing = await egress.get(
         f"{base}/control/documents", headers={}, identity=identity, timeout_s=5, max_bytes=10_000
     )

@@ -1,0 +1,53 @@
+"""What an operator sees of the outbox, and may do with it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from drimbox.errors import NotFound
+from drimbox.flows.admit import Admit
+from drimbox.model import Credentials
+from drimbox.storage.outbox import Outbox
+
+
+@dataclass(frozen=True)
+class Desk:
+    """The outbox, for people. Every method is traced."""
+
+    outbox: Outbox
+    admit: Admit
+
+    async def list(self, credentials: Credentials) -> list[dict[str, Any]]:
+        """What is owed to the DMP, newest first."""
+        await self.admit(credentials, "operate", detail="outbox listed")
+        return await self.outbox.list()
+
+    async def show(self, credentials: Credentials, job_id: int) -> dict[str, Any]:
+        """One job. Raises NotFound."""
+        await self.admit(credentials, "operate", detail=f"outbox item {job_id} shown")
+        return await self.outbox.show(job_id)
+
+    async def retry(self, credentials: Credentials, job_id: int) -> dict[str, Any]:
+        """Attempt a job now, parked ones included. Raises NotFound."""
+        await self.admit(credentials, "operate", detail=f"outbox item {job_id} retried")
+        await self.outbox.retry(job_id)
+        return await self.outbox.show(job_id)
+
+    async def park(self, credentials: Credentials, job_id: int, reason: str) -> dict[str, Any]:
+        """No further attempt until someone says retry. Raises NotFound."""
+        await self.admit(credentials, "operate", detail=f"outbox item {job_id} parked")
+        await self.outbox.park(job_id, reason or "parked by hand")
+        return await self.outbox.show(job_id)
+
+    async def discard(self, credentials: Credentials, job_id: int, reason: str) -> dict[str, Any]:
+        """It is not owed any more, for this reason. Raises NotFound."""
+        await self.admit(credentials, "operate", detail=f"outbox item {job_id} discarded")
+        await self.outbox.discard(job_id, reason)
+        return await self.outbox.show(job_id)
+
+    async def current_manifest(self, credentials: Credentials, study_uid: str) -> bytes:
+        """The manifest the DMP holds of a study. Raises NotFound."""
+        await self.admit(credentials, "retrieve", study_uid, "manifest")
+        published = await self.outbox.published(study_uid)
+        if published is None:
+            raise NotFound("manifest", "the DMP holds none of this study from us")
+        return published.submission.manifest

@@ -1,0 +1,157 @@
+"""What is true of an exam now: its report, its images, and whether the two speak of the same thing (drim-m.md B.4)."""
+
+import asyncio
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from drimbox import clock
+from drimbox.dicom.attributes import Attributes, text
+from drimbox.dicom.match import OneOf, Query
+from drimbox.errors import NotFound
+from drimbox.flows.decide import Images, Truth
+from drimbox.kos.codes import KEY_OBJECT_SELECTION
+from drimbox.kos.document import MAX_BYTES
+from drimbox.kos.gather import gather_series
+from drimbox.kos.manifest import Manifest, ManifestSeries, new_uid
+from drimbox.kos.read import is_selection_of_images, read_manifest
+from drimbox.model import Exam, Report
+from drimbox.settings import Settings
+from drimbox.storage.archive import Archive
+from drimbox.storage.reports import Reports
+
+_MAX_INSTANCES: Final = 200_000
+
+References = frozenset[tuple[str, str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What `Exams.look` found. report_id: 0 without a report. study: its attributes, empty without images.
+
+    quiet_at: when the study will have been quiet long enough, in seconds since 1970.
+    """
+
+    study_uid: str
+    truth: Truth
+    report_id: int
+    study: Attributes
+    series: tuple[ManifestSeries, ...]
+    quiet_at: float = 0
+
+
+@dataclass(frozen=True)
+class Exams:
+    """Looks at reports and images, and makes the manifest of both.
+
+    retrieve_base: the DICOMweb root other DRIMboxes reach us by; it goes into each manifest.
+    """
+
+    archive: Archive
+    reports: Reports
+    settings: Settings
+    retrieve_base: str
+
+    async def look(self, study_uid: str) -> Found:
+        """What is true of the exam now."""
+        report_id, report = await self.reports.current(study_uid) or (0, None)
+        if report is None:
+            return Found(study_uid, Truth(None, "none yet", frozenset()), 0, {}, ())
+        if await self.reports.is_cancelled(study_uid):
+            return Found(study_uid, Truth(report, "none left", frozenset()), report_id, {}, ())
+        try:
+            study = await self.archive.study(study_uid)
+        except NotFound:
+            images: Images = "none left" if await self.archive.rejected(study_uid) else "none yet"
+            return Found(study_uid, Truth(report, images, frozenset()), report_id, {}, ())
+        series = await self._series(study_uid)
+        images, quiet_at = await self._images(study_uid, series)
+        contradiction = await self._contradiction(study, report, exam_of(report, study_uid))
+        truth = Truth(report, images, references(series), contradiction)
+        return Found(study_uid, truth, report_id, study, series, quiet_at)
+
+    async def _images(self, study_uid: str, series: tuple[ManifestSeries, ...]) -> tuple[Images, float]:
+        """Are images there, and still coming? A date to come is a clock that was set back: no reason to wait."""
+        newest, now = await self.archive.newest(study_uid), clock.now().timestamp()
+        quiet_at = newest + self.settings.publish.settle_s
+        if newest <= now < quiet_at:
+            return "arriving", quiet_at
+        return ("here" if series else "none left"), 0
+
+    async def _series(self, study_uid: str) -> tuple[ManifestSeries, ...]:
+        """Evidence is what we hold, without rejection notes and manifests of others (drim-m.md B.5)."""
+        query = Query("instance", {"0020000D": OneOf((study_uid,))}, None, _MAX_INSTANCES, 0)
+        items = await self.archive.search(query)
+        left_out = set()
+        for held in await self.archive.held(study_uid):
+            if held.sop_class_uid == KEY_OBJECT_SELECTION:
+                data = await self.archive.read(held, 0, min(held.size_bytes, MAX_BYTES + 1))  # one more is too large
+                if not await asyncio.to_thread(is_selection_of_images, data):
+                    left_out.add(held.ref.sop_uid)
+        base = f"{self.retrieve_base}/studies/{study_uid}/series"
+        return gather_series((item for item in items if text(item, "00080018") not in left_out), base)
+
+    async def _contradiction(self, study: Attributes, report: Report, exam: Exam) -> str:
+        """Why images and report are not of the same exam of the same patient, or nothing (drim-m.md B.4)."""
+        accession, patient_id = text(study, "00080050"), text(study, "00100020")
+        if accession and exam.accession and accession != exam.accession.value:
+            return "accession number: the images and the report do not carry the same one: correct one of them"
+        local_id = report.patient.local_id
+        if patient_id and local_id and patient_id not in await self.reports.names_of(local_id):
+            return "patient identifier: the images and the report do not carry the same one: correct one of them"
+        return ""
+
+    def manifest(self, found: Found, report: Report, exam: Exam, version: int, now: datetime) -> Manifest:
+        """The manifest of what was found; its UIDs are new. version: counts from 1."""
+        study = found.study
+        return Manifest(
+            uid=self.new_uid(),
+            series_uid=self.new_uid(),
+            study_uid=exam.study_uid,
+            study_date=text(study, "00080020"),
+            study_time=text(study, "00080030"),
+            study_description=text(study, "00081030"),
+            study_id=text(study, "00200010"),
+            referring_physician=text(study, "00080090"),
+            accession=exam.accession,
+            order=exam.order,
+            patient=report.patient,
+            created=now,
+            institution=self.settings.kos.institution or report.legal_structure.name,
+            structure_id=report.legal_structure.id.value,
+            manufacturer="DRIMbox",
+            instance_number=version,
+            act=exam.acts[0].meaning if exam.acts else "",
+            series=found.series,
+        )
+
+    def new_uid(self) -> str:
+        """A UID nobody used before."""
+        return new_uid(self.settings.kos.uid_root, UUID(bytes=secrets.token_bytes(16), version=4))
+
+
+def exam_of(report: Report, study_uid: str) -> Exam:
+    """What the report says of this study."""
+    return next(exam for exam in report.exams if exam.study_uid == study_uid)
+
+
+def references(series: tuple[ManifestSeries, ...]) -> References:
+    """What a manifest refers to: it is this that makes two of them different, not dates and ids."""
+    return frozenset((one.series_uid, one.retrieve_url, i.sop_uid) for one in series for i in one.instances)
+
+
+def references_of(manifest: bytes) -> References:
+    """The same, of a manifest that was published."""
+    return references(read_manifest(manifest).series)
+
+
+def version_of(manifest: bytes) -> int:
+    """Its number among the versions, as `Exams.manifest` counts them."""
+    return read_manifest(manifest).instance_number
+
+
+def modalities_of(series: tuple[ManifestSeries, ...]) -> tuple[str, ...]:
+    """As the images say them, each once."""
+    return tuple(dict.fromkeys(one.modality for one in series if one.modality))
