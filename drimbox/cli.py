@@ -104,23 +104,6 @@ def sandbox(
 
 
 @app.command()
-def send(
-    paths: Annotated[list[Path], typer.Argument(help="Part 10 files and folders.", exists=True)],
-    to: Annotated[str, typer.Option("--to", help="HOST:PORT")],
-    aet: Annotated[str, typer.Option("--aet", help="Called AE title.")] = "DRIMBOX",
-    calling: Annotated[str, typer.Option("--calling", help="Calling AE title.")] = "DRIMBOX-SEND",
-) -> None:
-    """C-STORE SCU, for tests and migrations: data sets are sent as they are in the files."""
-    from drimbox.pacs.store import send_files
-
-    host, _, port = to.rpartition(":")
-    if not host or not port.isdigit():
-        raise Malformed("--to", "HOST:PORT, for example 127.0.0.1:11112")
-    sent = send_files(paths, host, int(port), calling, aet)
-    print(f"{len(sent)} instances sent")
-
-
-@app.command()
 def manifest(
     study_uid: Annotated[str, typer.Argument(help="Study Instance UID.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="File to write.")],

@@ -1,10 +1,10 @@
-"""Commands on the archive itself: bring files in, make the index again, read everything again."""
+"""Commands on files and on the archive itself: bring in, send, make the index again, read everything again."""
 
 import os
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 import uvloop
@@ -13,16 +13,19 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from drimbox.app import open_ingest
 from drimbox.durable import lock_folder
-from drimbox.errors import DrimboxError, NotFound, Unavailable
+from drimbox.errors import DrimboxError, Malformed, NotFound, Unavailable
 from drimbox.flows.import_files import ImportFiles, find_files
 from drimbox.model import Credentials
-from drimbox.settings import Settings, read_settings
+from drimbox.settings import Destination, Settings, read_settings
 from drimbox.storage.archive import AlreadyKept, Kept, Outcome
 from drimbox.storage.outbox_file import rescue_outbox
 from drimbox.storage.rebuild import rebuild_index
 from drimbox.storage.scrub import Finding, count_files, scrub
 
 app = typer.Typer()
+
+_LONGEST_TITLE: Final = 16
+_SUCCESS: Final = 0x0000
 
 Config = Annotated[Path | None, typer.Option("--config", help="TOML file of settings; see docs/settings.md.")]
 
@@ -73,6 +76,52 @@ def _word(outcome: Outcome | DrimboxError) -> str:
             return "refused"
         case _:
             return "set aside"
+
+
+@app.command()
+def send(
+    paths: Annotated[list[Path], typer.Argument(help="DICOM files and folders.", exists=True)],
+    to: Annotated[str, typer.Option("--to", help="HOST:PORT")],
+    aet: Annotated[str, typer.Option("--aet", help="Called AE title.")] = "DRIMBOX",
+    calling: Annotated[str, typer.Option("--calling", help="Calling AE title.")] = "DRIMBOX-SEND",
+) -> None:
+    """C-STORE SCU, for tests and migrations: data sets go as they are in the files. Exit 1 when one was refused."""
+    from drimbox.pacs.send import send_files  # brings pynetdicom in: only here
+
+    host, _, port = to.rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise Malformed("--to", "HOST:PORT, for example 127.0.0.1:11112")
+    for option, title in (("--aet", aet), ("--calling", calling)):
+        if not 0 < len(title) <= _LONGEST_TITLE:
+            raise Malformed(option, f"an AE title has 1 to {_LONGEST_TITLE} characters")
+    place = Destination(ae_title=aet, host=host.strip("[]"), port=int(port))
+    total = sum(1 for _ in find_files(paths))
+    said: Counter[str] = Counter()
+    with _progress() as progress:
+        task = progress.add_task("sending", total=total)
+
+        def told(path: Path, outcome: int | DrimboxError) -> None:
+            said[_sent(outcome)] += 1
+            progress.advance(task)
+            if outcome != _SUCCESS:
+                what = outcome if isinstance(outcome, DrimboxError) else f"status {outcome:04X}"
+                print(f"{path}: {what}", file=sys.stderr)
+
+        try:
+            uvloop.run(send_files(find_files(paths), place, calling, told))
+        finally:
+            words = ["sent", *(word for word in ("with a warning", "refused") if said[word])]
+            left = total - said.total()
+            print(", ".join(f"{said[word]} {word}" for word in words) + (f", {left} not tried" if left else ""))
+    raise typer.Exit(1 if said["refused"] else 0)
+
+
+def _sent(outcome: int | DrimboxError) -> str:
+    if isinstance(outcome, DrimboxError):
+        return "refused"
+    if outcome == _SUCCESS:
+        return "sent"
+    return "with a warning" if outcome >> 12 == 0xB else "refused"  # PS3.7 annex C
 
 
 @app.command("rebuild-index")

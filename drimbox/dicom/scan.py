@@ -6,7 +6,7 @@ which two thirds are the CRC of its pixels.
 
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -15,13 +15,13 @@ from drimbox.dicom.data_set import DataSet, open_data_set
 from drimbox.dicom.elements import ITEM, PIXELS, UNDEFINED, ElementReader, Event, Limits
 from drimbox.dicom.frames import Geometry, find_encapsulated_spans, find_native_spans
 from drimbox.dicom.match import Level
-from drimbox.dicom.part10 import Readable
-from drimbox.dicom.uid import checked_uid
+from drimbox.dicom.part10 import Preface, Readable, read_preface
+from drimbox.dicom.uid import checked_uid, is_storage
 from drimbox.dicom.values import to_json
 from drimbox.errors import Malformed
 from drimbox.model import InstanceRef, Span
 
-__all__ = ["INDEXED", "Limits", "Summary", "scan"]
+__all__ = ["INDEXED", "Limits", "Summary", "identify", "scan"]
 
 # The one list of the attributes that queries match and answers carry: those of PS3.18 tables 10.6.1-5 and 10.6.3-3 to
 # -5 that are stored in instances, and those that people look at to tell one study, series or instance from another.
@@ -136,6 +136,21 @@ class _Found:
     requests: list[Values]
     pixels: Event | None = None
     extended_table: bytes = b""
+
+
+def identify(source: Readable) -> Preface:
+    """What is needed to store the instance in a file: its preface, completed from the data set where it has none.
+
+    Raises Malformed when it is no instance that is stored, TooLarge.
+    """
+    preface = read_preface(source)
+    if not (preface.sop_class_uid and preface.sop_uid):
+        summary = scan(source)
+        preface = replace(preface, sop_class_uid=summary.sop_class_uid, sop_uid=summary.ref.sop_uid)
+    checked_uid(preface.sop_uid)
+    if not is_storage(checked_uid(preface.sop_class_uid)):
+        raise Malformed("file", "its SOP Class is not one that is stored")
+    return preface
 
 
 def scan(source: Readable, limits: Limits | None = None) -> Summary:

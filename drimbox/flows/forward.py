@@ -3,14 +3,17 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Final
 
-from drimbox.errors import NotFound
+from drimbox.errors import Corrupt, NotFound, Unavailable
 from drimbox.flows.retrieve import Offer, Retrieve
 from drimbox.model import Credentials
-from drimbox.pacs.forward import open_forwarding
+from drimbox.pacs.send import Outgoing, storing
 from drimbox.settings import Destination, Dicom
 
 Send = Callable[[Offer], Awaitable[int]]
+
+_PROCESSING_FAILURE: Final = 0x0110
 
 
 @dataclass(frozen=True)
@@ -35,11 +38,20 @@ class Forward:
 
         offers: all that will be sent, as they are kept. message_id: of the C-MOVE.
         """
-        kinds = ((offer.held.sop_class_uid, offer.held.transfer_syntax) for offer in offers)
-        ours = self.settings.ae_title
-        async with open_forwarding(destination, ours, kinds, credentials.calling, message_id) as forwarding:
+        outgoing = [self._outgoing(offer) for offer in offers]
+        originator = (credentials.calling, message_id)
+        kinds = (one.kind for one in outgoing)
+        async with storing(destination, self.settings.ae_title, kinds, originator) as store:
 
             async def send(offer: Offer) -> int:
-                return await forwarding.send(self.retrieve.archive.path(offer.held))
+                try:
+                    return await store(self._outgoing(offer))
+                except (Unavailable, Corrupt):  # this one did not arrive; nor will those after it
+                    return _PROCESSING_FAILURE
 
             yield send
+
+    def _outgoing(self, offer: Offer) -> Outgoing:
+        held = offer.held
+        place = self.retrieve.archive.place(held)
+        return Outgoing(held.sop_class_uid, held.ref.sop_uid, held.transfer_syntax, place, held.data_set_offset)

@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from drimbox.dicom.part10 import Preface, read_preface
-from drimbox.dicom.scan import Summary, scan
-from drimbox.dicom.uid import is_storage
+from drimbox.dicom.scan import identify
 from drimbox.durable import Spool
-from drimbox.errors import Corrupt, DrimboxError, Malformed, NoSpace, Unavailable
+from drimbox.errors import Corrupt, DrimboxError, NoSpace, Unavailable
 from drimbox.flows.ingest import Ingest
 from drimbox.model import Credentials
 from drimbox.storage.archive import OpenFile, Outcome
@@ -66,9 +64,8 @@ class ImportFiles:
         try:
             with path.open("rb") as file:
                 source = OpenFile(file.fileno(), os.fstat(file.fileno()).st_size)
-                preface = read_preface(source)
-                sop_class_uid, sop_uid = _names(preface, source)
-                spool = self.ingest.open(sop_class_uid, sop_uid, preface.transfer_syntax)
+                preface = identify(source)
+                spool = self.ingest.open(preface.sop_class_uid, preface.sop_uid, preface.transfer_syntax)
                 try:
                     for begin in range(preface.data_set_offset, source.size, _BLOCK_BYTES):
                         spool.write(source.read_at(begin, _BLOCK_BYTES))
@@ -78,18 +75,6 @@ class ImportFiles:
                 return spool
         except OSError as error:
             raise Corrupt("file", f"cannot be read (errno {error.errno})") from error
-
-
-def _names(preface: Preface, source: OpenFile) -> tuple[str, str]:
-    """SOP Class and Instance UID: of the preface, else of the data set."""
-    if preface.sop_class_uid and preface.sop_uid:
-        names = preface.sop_class_uid, preface.sop_uid
-    else:
-        summary: Summary = scan(source)
-        names = summary.sop_class_uid, summary.ref.sop_uid
-    if not is_storage(names[0]):
-        raise Malformed("file", "its SOP Class is not one that is stored")
-    return names
 
 
 def find_files(paths: Iterable[Path]) -> Iterator[Path]:

@@ -85,7 +85,7 @@ class Association:
         held = self.established
         length = int(held.acceptor.maximum_length or MAXIMUM_LENGTH)
         held._reactor_checkpoint.clear()
-        while not held._is_paused:
+        while held.is_established and not held._is_paused:
             time.sleep(0.0001)
         try:
             for pdu in build_data(context_id, build_command(command), True, length):
