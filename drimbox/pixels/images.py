@@ -14,7 +14,7 @@ import os
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, TypeVar
 
@@ -27,6 +27,7 @@ from drimbox.model import Span
 from drimbox.pixels.bits import BitJoiner
 from drimbox.pixels.cache import FrameCache
 from drimbox.pixels.description import read_description
+from drimbox.pixels.drawing import Drawing
 from drimbox.pixels.kept_file import KeptFile, KeptImage, open_kept
 from drimbox.pixels.plan import NATIVE, Target, narrowed, possible, target_of
 from drimbox.pixels.pool import Pool
@@ -178,6 +179,17 @@ class Pixels:
                 cache.keep(image.study_uid, _key(image, number, target), frame)
 
         await asyncio.to_thread(keep)
+
+    # --- Pictures -------------------------------------------------------------------------------------------------
+
+    async def picture(self, image: KeptImage, frame_numbers: Sequence[int], drawing: Drawing) -> bytes:
+        """Draw these frames: one as any picture, several as a GIF that moves. Raises as `frames` does."""
+        where = _by_frame(image.spans)
+        spans = [where.get(number, ()) for number in frame_numbers]
+        job = replace(_job(image, "picture", NATIVE, frame_numbers, spans), drawing=drawing)
+        key = (image.digest, drawing, tuple(frame_numbers))
+        answer: Answer = await self._once(key, lambda: self.pool.run(image.place, job))
+        return answer.parts[0]
 
     # --- Whole instances ------------------------------------------------------------------------------------------
 

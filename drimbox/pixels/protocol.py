@@ -1,10 +1,12 @@
 """What the node and a worker say to each other over their socket.
 
-A request is a length, a JSON header, and the kept file as an open descriptor; an answer is a length, a JSON header,
-and raw bytes. JSON and not pickle: a worker whose codec was taken over must not be able to run code in the node.
+A request is a length, a pickled job, and the kept file as an open descriptor; an answer is a length, a JSON header,
+and raw bytes. JSON and not pickle that way: a worker whose codec was taken over must not be able to run code in the
+node.
 """
 
 import json
+import pickle
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,12 +14,13 @@ from typing import Any, Final, Literal
 
 from drimbox.errors import leaves
 from drimbox.model import Span
+from drimbox.pixels.drawing import Drawing
 from drimbox.pixels.transcode import Copy, Frames, Segment
 
 LENGTH: Final = struct.Struct("!I")
 MOST_HEADER_BYTES: Final = 64 * 2**20
 
-Kind = Literal["frames", "instance"]
+Kind = Literal["frames", "instance", "picture"]
 
 _LEAVES = {leaf.__name__: leaf for leaf in leaves()}
 
@@ -40,7 +43,8 @@ class Caps:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One request. `frames`: make these; `instance`: tell how it is rewritten, with its frame if it has but one.
+    """One request. `frames`: make these; `instance`: tell how it is rewritten, with its frame if it has but one;
+    `picture`: draw these frames as `drawing` says.
 
     target, lossy: what to make of it. transfer_syntax: the one it is kept in; offset, size_bytes: of the instance in
     the open file; digest: in hex. spans: of each frame of `frame_numbers`, in the same order. sizes: of all its frames
@@ -57,6 +61,7 @@ class Job:
     frame_numbers: Sequence[int] = ()
     spans: Sequence[Sequence[Span]] = ()
     sizes: Sequence[int] | None = None
+    drawing: Drawing | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,18 +73,14 @@ class Answer:
 
 
 def build_request(job: Job) -> bytes:
-    """The header of a request, to be sent behind its length."""
-    fields = {name: getattr(job, name) for name in Job.__slots__}
-    fields["spans"] = [[(s.frame_number, s.offset, s.length, s.crc32) for s in spans] for spans in job.spans]
-    fields["frame_numbers"] = list(job.frame_numbers)
-    return json.dumps(fields, separators=(",", ":")).encode()
+    """A request, to be sent behind its length."""
+    return pickle.dumps(job, pickle.HIGHEST_PROTOCOL)
 
 
-def read_request(header: bytes) -> Job:
+def read_request(request: bytes) -> Job:
     """The job a request asks for. The node wrote it: it is believed."""
-    fields = json.loads(header)
-    spans = [[Span(*span) for span in frame] for frame in fields.pop("spans")]
-    return Job(**fields, spans=spans)
+    job: Job = pickle.loads(request)  # noqa: S301 - never what a worker wrote
+    return job
 
 
 def build_answer(answer: Answer) -> bytes:

@@ -13,7 +13,7 @@ import time
 import traceback
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Thread
 
 from drimbox.dicom.data_set import DataSet, open_data_set
@@ -25,8 +25,17 @@ from drimbox.model import Span
 from drimbox.pixels.bits import cut_bits
 from drimbox.pixels.confine import confine, confine_time
 from drimbox.pixels.decode import decode_frame
-from drimbox.pixels.description import DESCRIBING, DescriptionReader, PixelDescription, checked_description
+from drimbox.pixels.description import (
+    DESCRIBING,
+    DescriptionReader,
+    PixelDescription,
+    checked_description,
+    native_photometric,
+)
+from drimbox.pixels.draw import Artist, load
+from drimbox.pixels.drawing import Drawing
 from drimbox.pixels.encode import encode_frame
+from drimbox.pixels.header import Item, read_header
 from drimbox.pixels.kept_file import KeptFile
 from drimbox.pixels.plan import NATIVE, Target
 from drimbox.pixels.protocol import (
@@ -42,6 +51,7 @@ from drimbox.pixels.protocol import (
 from drimbox.pixels.transcode import pixel_word_bytes, rewrite, swapped
 
 _MOST_REMEMBERED = 64
+_MOST_HEADERS = 4  # each up to 64 MiB
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +74,7 @@ class Worker:
     def __init__(self, caps: Caps) -> None:
         self._caps = caps
         self._images: dict[str, _Image] = {}
+        self._headers: dict[str, Item] = {}
 
     def do(self, file: KeptFile, job: Job) -> Answer:
         """Answer, or raise a leaf of errors.py."""
@@ -73,6 +84,8 @@ class Worker:
         target = Target(job.target, job.lossy)
         if job.kind == "instance":
             return self._instance(file, data_set, job, target)
+        if job.drawing is not None:
+            return self._draw(file, data_set, job, job.drawing)
         image = self._image(data_set, job)
         frames: list[bytes] = []
         size = 0
@@ -88,6 +101,22 @@ class Worker:
             if size >= self._caps.answer_bytes:
                 break
         return Answer({}, frames)
+
+    def _draw(self, file: KeptFile, data_set: DataSet, job: Job, drawing: Drawing) -> Answer:
+        image = self._image(data_set, job)
+        d = image.description
+        native = replace(d, photometric=native_photometric(d.photometric, data_set.syntax.uid))
+        header = self._headers.get(job.digest)
+        if header is None:
+            if len(self._headers) >= _MOST_HEADERS:
+                self._headers.clear()
+            header = self._headers[job.digest] = read_header(open_data_set(file, Limits()))
+        artist = Artist(header, native, drawing, floating=not image.has_integers)
+        frames = (
+            (number, self._frame(data_set, image, number, spans))
+            for number, spans in zip(job.frame_numbers, job.spans, strict=True)
+        )
+        return Answer({}, [artist.draw(frames)])
 
     def _instance(self, file: KeptFile, data_set: DataSet, job: Job, target: Target) -> Answer:
         """Its outline. The one frame of an encoded instance comes with it: a study is mostly such instances."""
@@ -230,6 +259,7 @@ def main() -> None:
     caps = Caps(**json.loads(sys.argv[1]))
     connection = socket.socket(fileno=0)
     Thread(target=_end_with_node, args=(connection,), daemon=True).start()
+    load()
     confine(caps.memory_bytes)
     serve(connection, caps)
 
