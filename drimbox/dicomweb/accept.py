@@ -211,6 +211,12 @@ def covers_type(pattern: str, media_type: str) -> bool:
     return pattern.endswith("/*") and media_type.startswith(pattern[:-1])
 
 
+def choose_rendered(ranges: Sequence[MediaRange], offered: Sequence[str], *, one: bool) -> Choice:
+    """Which of the `offered` types to show something as; alone if it is the only one. Raises NotAcceptable."""
+    offers = [Choice("", name, multipart) for name in offered for multipart in ((False, True) if one else (True,))]
+    return _choose(_without_syntax(ranges), offers, "", one)
+
+
 def choose_plain(ranges: Sequence[MediaRange], offered: Sequence[str]) -> str:
     """Which of the `offered` types to answer with, where no transfer syntax matters; the first of equals.
 

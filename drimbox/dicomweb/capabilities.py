@@ -3,6 +3,8 @@
 from typing import Final
 from xml.sax.saxutils import quoteattr
 
+from drimbox.pixels.drawing import PICTURES
+
 WADL: Final = "application/vnd.sun.wadl+xml"
 
 _SEARCHES = ("studies", "series", "instances", "studies/{study}/series", "studies/{study}/instances")
@@ -17,6 +19,11 @@ _RESOURCES: dict[str, tuple[str, ...]] = {
     **{f"{path}/metadata": ("application/dicom+json",) for path in _INSTANCES},
     f"{_INSTANCES[2]}/frames/{{frames}}": ('multipart/related; type="application/octet-stream"',),
     f"{_INSTANCES[2]}/bulkdata/{{path}}": ("application/octet-stream",),
+    **{
+        f"{path}/{form}": PICTURES
+        for path in (*_INSTANCES, f"{_INSTANCES[2]}/frames/{{frames}}")
+        for form in ("rendered", "thumbnail")
+    },
 }
 _HEADERS = ("Accept", "Authorization", "KOS-SOPInstanceUID", "Situation")
 

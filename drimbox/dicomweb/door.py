@@ -13,10 +13,12 @@ from drimbox.dicom.uid import checked_uid
 from drimbox.dicomweb.answers import Answer, Receive, Send, send_answer
 from drimbox.dicomweb.capabilities import WADL, build_wadl
 from drimbox.dicomweb.media_types import JSON
+from drimbox.dicomweb.rendered import Rendered
 from drimbox.dicomweb.request import Request, Scope, read_request
 from drimbox.dicomweb.search import Searches
 from drimbox.dicomweb.wado import Wado
 from drimbox.errors import NotFound
+from drimbox.flows.render import Render
 from drimbox.flows.retrieve import Retrieve
 from drimbox.problems import Headers, problem, refuse
 
@@ -31,10 +33,12 @@ class DicomWeb:
     retrieve: Retrieve
     root: str
     wado: Wado = field(init=False)
+    rendered: Rendered = field(init=False)
     searches: Searches = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "wado", Wado(self.retrieve, self.root))
+        object.__setattr__(self, "rendered", Rendered(Render(self.retrieve), self.wado.url))
         object.__setattr__(self, "searches", Searches(self.retrieve, self.root))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -74,6 +78,8 @@ class DicomWeb:
                 return await wado.instances(request, checked_uid(study), checked_uid(series))
             case ["studies", study, "series", series, "metadata"]:
                 return await wado.metadata(request, checked_uid(study), checked_uid(series))
+            case ["studies", *_, "rendered" | "thumbnail"]:
+                return await self.rendered.answer(request, path)
             case ["studies", study, "series", series, "instances", sop, *below]:
                 return await self._of_instance(
                     request, checked_uid(study), checked_uid(series), checked_uid(sop), below

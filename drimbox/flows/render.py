@@ -1,0 +1,172 @@
+"""Someone asks for pictures instead of pixels: of a frame, an instance, a series or a study (PS3.18 §8.7.4, §10.4).
+
+It admits as `retrieve` does, and says what each instance can be shown as. An image is drawn by a pixel worker; a
+presentation state is shown as the images it is about; a document and a video are given as they are kept.
+"""
+
+import asyncio
+import zlib
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+from drimbox.dicom.data_set import open_data_set
+from drimbox.dicom.elements import Limits
+from drimbox.dicom.uid import TRANSFER_SYNTAXES
+from drimbox.errors import Corrupt, NotAcceptable, NotFound
+from drimbox.flows.retrieve import CHUNK_BYTES, Retrieve
+from drimbox.model import Credentials, InstanceRef, Span
+from drimbox.pixels.drawing import GIF, JPEG, MOST_CINE_FRAMES, PNG, Drawing
+from drimbox.pixels.header import Item, read_header
+from drimbox.pixels.kept_file import KeptImage
+from drimbox.pixels.presentation import STATES, read_state, referenced_images
+from drimbox.pixels.syntaxes import DECODABLE
+from drimbox.storage.index import Held
+
+# Storage SOP classes of encapsulated documents (PS3.3 §A.45, §A.85), and what is in them.
+_DOCUMENTS: Final = {
+    "1.2.840.10008.5.1.4.1.1.104.1": ("application/pdf",),
+    "1.2.840.10008.5.1.4.1.1.104.2": ("text/xml", "application/xml"),
+    "1.2.840.10008.5.1.4.1.1.104.3": ("model/stl",),
+    "1.2.840.10008.5.1.4.1.1.104.4": ("model/obj",),
+    "1.2.840.10008.5.1.4.1.1.104.5": ("model/mtl",),
+}
+_VIDEOS: Final = {"100": ("video/mpeg",), "101": ("video/mpeg",), "107": ("video/h265",), "108": ("video/h265",)}
+_ENCAPSULATED_DOCUMENT: Final = "00420011"
+_ENCAPSULATED_DOCUMENT_LENGTH: Final = 0x00420015
+
+Kind = Literal["image", "state", "document", "video"]
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """An instance, and the media types it can be shown as, best first; none when it cannot be shown."""
+
+    held: Held
+    kind: Kind
+    media_types: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One picture to draw: frames of an image, and how."""
+
+    held: Held
+    frame_numbers: tuple[int, ...]
+    drawing: Drawing
+
+
+@dataclass(frozen=True)
+class Render:
+    """Show what `retrieve` may give."""
+
+    retrieve: Retrieve
+
+    async def shown(self, credentials: Credentials, study: str, series: str = "", sop: str = "") -> list[Shown]:
+        """What there is, and as what it can be shown. Raises NotFound."""
+        offers = await self.retrieve.instances(credentials, study, series, sop)
+        return [_shown(offer.held) for offer in offers]
+
+    async def pictures(self, shown: Shown, frame_numbers: Sequence[int], drawing: Drawing) -> list[Picture]:
+        """What is to be drawn of an image, or of what a presentation state is about.
+
+        frame_numbers: those that were asked for; none: all in a GIF, else the one in the middle. Raises NotFound.
+        """
+        if shown.kind == "image":
+            return [_picture(shown.held, frame_numbers, drawing)]
+        header = await asyncio.to_thread(self._header, shown.held)
+        found: list[Picture] = []
+        for ref in referenced_images(header):
+            for image in await self._images(ref):
+                picture = _picture(image.held, frame_numbers, drawing)
+                state = read_state(header, ref.sop_uid, picture.frame_numbers[0])
+                found.append(replace(picture, drawing=replace(drawing, state=state)))
+        if not found:
+            raise NotFound("image", "none of the images this presentation state is about is held here")
+        return found
+
+    async def _images(self, ref: InstanceRef) -> list[Shown]:
+        """The image of a presentation state, in the study whoever asks was admitted to."""
+        held = await self.retrieve.archive.held(ref.study_uid, ref.series_uid, ref.sop_uid)
+        return [shown for shown in map(_shown, held) if shown.kind == "image" and shown.media_types]
+
+    def _header(self, held: Held) -> Item:
+        with self.retrieve.archive.open(held) as file:
+            return read_header(open_data_set(file, Limits()))
+
+    async def draw(self, picture: Picture) -> bytes:
+        """The picture, in the media type of its drawing. Raises NotFound, NotAcceptable, TooLarge, Unavailable."""
+        held, numbers = picture.held, picture.frame_numbers
+        if not all(1 <= number <= held.number_of_frames for number in numbers):
+            raise NotFound("frame", f"this instance has {held.number_of_frames}")
+        archive = self.retrieve.archive
+        spans = await archive.spans(held, numbers)
+        image = KeptImage(archive.place(held), held.ref.study_uid, held.transfer_syntax, spans, held.digest)
+        return await self.retrieve.pixels.picture(image, numbers, picture.drawing)
+
+    async def document(self, credentials: Credentials, shown: Shown) -> tuple[int, AsyncGenerator[bytes, None]]:
+        """The length and the bytes of an encapsulated document, as it was put in (PS3.3 §C.24.2)."""
+        ref = shown.held.ref
+        value = await self.retrieve.bulkdata(
+            credentials, ref.study_uid, ref.series_uid, ref.sop_uid, _ENCAPSULATED_DOCUMENT
+        )
+        header = await asyncio.to_thread(self._header, shown.held)
+        told = header.number(_ENCAPSULATED_DOCUMENT_LENGTH, value.length, "I")
+        length = told if value.length - told == told % 2 else value.length  # less the byte that made it even
+        return length, self.retrieve.read_bulkdata(value, 0, length)
+
+    async def video(self, shown: Shown) -> tuple[int, AsyncGenerator[bytes, None]]:
+        """The length and the bytes of a video stream, as it is kept."""
+        spans = await self.retrieve.archive.spans(shown.held, [1])
+        if not spans:
+            raise NotFound("video", "its place in the pixel data is not known")
+        return sum(span.length for span in spans), self._stream(shown.held, spans)
+
+    async def _stream(self, held: Held, spans: Sequence[Span]) -> AsyncGenerator[bytes, None]:
+        for span in spans:
+            checksum = 0
+            for start in range(0, span.length, CHUNK_BYTES):
+                length = min(CHUNK_BYTES, span.length - start)
+                chunk = await self.retrieve.archive.read(held, span.offset + start, length)
+                checksum = zlib.crc32(chunk, checksum)
+                if start + length == span.length and checksum != span.crc32:
+                    raise Corrupt("video", "its checksum is not the one it was kept with")
+                yield chunk
+
+
+def representative(shown: Sequence[Shown]) -> Shown:
+    """The one that stands for all: the middle one of the images of the first series that has some. Raises NotFound."""
+    images = [one for one in shown if one.kind == "image" and one.media_types]
+    if not images:
+        raise NotFound("image", "there is none to be shown")
+    first_series = [one for one in images if one.held.ref.series_uid == images[0].held.ref.series_uid]
+    return first_series[len(first_series) // 2]
+
+
+def _picture(held: Held, frame_numbers: Sequence[int], drawing: Drawing) -> Picture:
+    count = held.number_of_frames
+    whole = range(1, count + 1) if drawing.media_type == GIF and count <= MOST_CINE_FRAMES else [(count + 1) // 2]
+    return Picture(held, tuple(frame_numbers or whole), drawing)
+
+
+def _shown(held: Held) -> Shown:
+    syntax = TRANSFER_SYNTAXES.get(held.transfer_syntax)
+    if held.sop_class_uid in STATES:
+        return Shown(held, "state", (JPEG, PNG, GIF))
+    if held.sop_class_uid in _DOCUMENTS:
+        return Shown(held, "document", _DOCUMENTS[held.sop_class_uid])
+    if syntax is not None and syntax.is_video:
+        process = held.transfer_syntax.removeprefix("1.2.840.10008.1.2.4.").partition(".")[0]
+        return Shown(held, "video", _VIDEOS.get(process, ("video/mp4",)))
+    if held.number_of_frames < 1 or held.transfer_syntax not in DECODABLE:
+        return Shown(held, "image", ())
+    if 1 < held.number_of_frames <= MOST_CINE_FRAMES:
+        return Shown(held, "image", (GIF, JPEG, PNG))
+    return Shown(held, "image", (JPEG, PNG, GIF))
+
+
+def check_shown(shown: Shown) -> Shown:
+    """Return `shown` if anything can be made of it. Raises NotAcceptable."""
+    if not shown.media_types:
+        raise NotAcceptable("instance", "it cannot be shown as a picture: retrieve it as it is kept")
+    return shown
