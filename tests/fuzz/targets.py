@@ -10,6 +10,7 @@ from pathlib import Path
 import orjson
 
 from drimbox.dicom.command import C_STORE_RQ, Command, build_command, read_command
+from drimbox.dicom.commitment import PUSH_MODEL, read_request
 from drimbox.dicom.elements import Limits
 from drimbox.dicom.identifier import build_answer, build_search, build_selection, read_identifier
 from drimbox.dicom.json_model import find_bulkdata, read_metadata
@@ -34,6 +35,7 @@ from drimbox.dicom_scp.messages import Assembly, Message
 from drimbox.dicom_scp.negotiation import Context, answer
 from drimbox.errors import DrimboxError
 from drimbox.kos.read import read_manifest
+from fuzz.web_targets import WEB_TARGETS, web_seeds
 
 LIMITS = Limits(max_elements=20_000, max_fragments=2000, max_inflated_bytes=2**22)
 SYNTAXES = sorted(TRANSFER_SYNTAXES)
@@ -85,13 +87,16 @@ def a_data_set(content: bytes) -> None:
 
 
 def an_identifier(content: bytes) -> None:
-    """The Identifier of a C-FIND, in the transfer syntax and the model of the first byte."""
+    """The Identifier of a C-FIND or the information of an N-ACTION; the first byte tells transfer syntax and model."""
     choice = content[0] if content else 0
     syntax = ("1.2.840.10008.1.2", EXPLICIT, "1.2.840.10008.1.2.2")[choice % 3]
     root = "patient" if choice & 128 else "study"
     try:
         identifier = read_identifier(content[1:], syntax, root)  # type: ignore[arg-type]
     except DrimboxError:
+        identifier = None
+    _each(lambda: read_request(content[1:], syntax))
+    if identifier is None:
         return
     build_answer(identifier, {}, "BOX", TRANSFER_SYNTAXES[syntax])
     _each(lambda: build_search(identifier, 5), lambda: build_selection(identifier, root, 5))  # type: ignore[arg-type]
@@ -129,11 +134,8 @@ class _Heard:
     def __init__(self) -> None:
         self.spools: list[_Spool] = []
         self.messages: list[Message] = []
-        contexts = {
-            1: Context(CT, EXPLICIT),
-            3: Context(STUDY_FIND, EXPLICIT),
-            5: Context("1.2.840.10008.1.1", EXPLICIT),
-        }
+        kinds = (CT, STUDY_FIND, "1.2.840.10008.1.1", PUSH_MODEL)
+        contexts = {2 * at + 1: Context(kind, EXPLICIT) for at, kind in enumerate(kinds)}
         self.assembly = Assembly(contexts, self._open)  # type: ignore[arg-type]
 
     def _open(self, *_: str) -> _Spool:
@@ -194,11 +196,14 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "identifier": an_identifier,
     "negotiation": a_negotiation,
     "stream": a_stream,
+    **WEB_TARGETS,
 }
 
 
 def seeds(target: str) -> Iterator[bytes]:
     """Where a fuzzer begins."""
+    if target in WEB_TARGETS:
+        yield from web_seeds(target)
     match target:
         case "file" | "data-set":
             for path in sorted([*DATA.glob("broken/*.dcm"), *DATA.glob("kos/*.dcm")]):
