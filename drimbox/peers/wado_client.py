@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import Final, NoReturn
 
 from drimbox.dicom.part10 import MOST_PREFACE_BYTES, PREAMBLE_BYTES, PREFIX, InMemory, read_preface
+from drimbox.dicom.parts import Event, Limits, PartBegin, PartData, PartReader, read_boundary
 from drimbox.dicom.uid import checked_uid
 from drimbox.egress import Egress, Identity, Streaming
 from drimbox.errors import Denied, Malformed, NotAcceptable, NotFound, Unavailable, Unidentified
 from drimbox.peers.known import build_series_url
-from drimbox.peers.parts import Event, Limits, PartBegin, PartData, PartReader, read_boundary
 from drimbox.settings import KnownPeer, Peers
 
 _JPEG = "1.2.840.10008.1.2.4."

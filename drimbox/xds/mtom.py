@@ -9,13 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import unquote
 
-from python_multipart.exceptions import MultipartParseError
-from python_multipart.multipart import MultipartParser, parse_options_header
-
-from drimbox.errors import Malformed, TooLarge
+from drimbox.dicom.parts import Limits, PartBegin, PartData, PartEnd, PartReader, checked_boundary, read_content_type
+from drimbox.errors import Malformed
 
 MAX_PARTS = 16
-_MAX_HEADER = 4096
 _ROOT_ID = "envelope@drimbox"
 
 
@@ -59,12 +56,12 @@ def read_message(content_type: str, content: bytes) -> Message:
     Raises Malformed when the media type is neither, a part is cut short, named twice or not named, or the root is
     not there; TooLarge over 16 parts. The caller bounds `content`.
     """
-    media_type, parameters = _read_content_type(content_type)
+    media_type, parameters = read_content_type(content_type)
     if media_type == "application/soap+xml":
         return Message(content, {})
-    if media_type != "multipart/related" or "boundary" not in parameters:
+    if media_type != "multipart/related":
         raise Malformed("SOAP message", "neither application/soap+xml nor multipart/related")
-    parts = _split(content, parameters["boundary"])
+    parts = _split(content, checked_boundary(parameters))
     start = parameters.get("start", "").strip("<> ") or next(iter(parts))
     if start not in parts:
         raise Malformed("SOAP message", "the start part is missing")
@@ -80,68 +77,30 @@ def resolved(message: Message, href: str) -> bytes:
     return part
 
 
-class _Collector:
-    """What the streaming parser tells us of one message, kept part by part."""
-
-    def __init__(self) -> None:
-        self.parts: dict[str, bytes] = {}
-        self.finished = False
-        self._names: list[bytes] = []
-        self._values: list[bytes] = []
-        self._data: list[bytes] = []
-
-    def part_begin(self) -> None:
-        if len(self.parts) == MAX_PARTS:
-            raise TooLarge("SOAP message", f"over {MAX_PARTS} parts")
-        self._names, self._values, self._data = [], [], []
-
-    def header_field(self, data: bytes, start: int, end: int) -> None:
-        self._names.append(data[start:end])
-
-    def header_value(self, data: bytes, start: int, end: int) -> None:
-        self._values.append(data[start:end])
-
-    def part_data(self, data: bytes, start: int, end: int) -> None:
-        self._data.append(data[start:end])
-
-    def part_end(self) -> None:
-        pairs = zip(self._names, self._values, strict=False)
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1").strip() for name, value in pairs}
-        content_id = headers.get("content-id", "").strip("<> ")
-        if not content_id and not self.parts:
-            content_id = _ROOT_ID  # the root may go unnamed when there is no start parameter (RFC 2387 §3.2)
-        if not content_id or content_id in self.parts:
-            raise Malformed("SOAP message", "a part has no Content-ID, or that of another")
-        encoding = headers.get("content-transfer-encoding", "binary").lower()
-        self.parts[content_id] = _decoded(b"".join(self._data), encoding)
-
-    def end(self) -> None:
-        self.finished = True
-
-
-def _split(content: bytes, boundary: str) -> dict[str, bytes]:
-    collector = _Collector()
-    try:
-        parser = MultipartParser(
-            boundary.encode("ascii"),
-            {
-                "on_part_begin": collector.part_begin,
-                "on_header_field": collector.header_field,
-                "on_header_value": collector.header_value,
-                "on_part_data": collector.part_data,
-                "on_part_end": collector.part_end,
-                "on_end": collector.end,
-            },
-        )
-        # A preamble is allowed before the first delimiter (RFC 2046 §5.1.1); the parser knows only of line ends.
-        first = content.find(b"--" + boundary.encode("ascii"))
-        parser.write(content[max(first, 0) :])
-        parser.finalize()
-    except (MultipartParseError, UnicodeEncodeError, ValueError) as error:
-        raise Malformed("SOAP message", "not multipart") from error
-    if not collector.finished or not collector.parts:
-        raise Malformed("SOAP message", "cut short")
-    return collector.parts
+def _split(content: bytes, boundary: bytes) -> dict[str, bytes]:
+    """The parts by Content-ID, decoded, in order."""
+    parts: dict[str, bytes] = {}
+    reader = PartReader(boundary, Limits(parts=MAX_PARTS, part_bytes=len(content)))
+    content_id, encoding = "", ""
+    pieces: list[memoryview] = []
+    for event in reader.feed(content):
+        match event:
+            case PartBegin(headers):
+                content_id = headers.get("content-id", "").strip("<> ")
+                if not content_id and not parts:
+                    content_id = _ROOT_ID  # the root may go unnamed without a start parameter (RFC 2387 §3.2)
+                if not content_id or content_id in parts:
+                    raise Malformed("SOAP message", "a part has no Content-ID, or that of another")
+                encoding = headers.get("content-transfer-encoding", "binary").lower()
+                pieces = []
+            case PartData(view):
+                pieces.append(view)
+            case PartEnd():
+                parts[content_id] = _decoded(b"".join(pieces), encoding)
+    reader.close()
+    if not parts:
+        raise Malformed("SOAP message", "no part")
+    return parts
 
 
 def _decoded(data: bytes, encoding: str) -> bytes:
@@ -158,13 +117,3 @@ def read_base64(data: bytes) -> bytes:
         return base64.b64decode(b"".join(data.split()), validate=True)
     except (binascii.Error, ValueError) as error:
         raise Malformed("SOAP message", "broken base64") from error
-
-
-def _read_content_type(text: str) -> tuple[str, dict[str, str]]:
-    if len(text) > _MAX_HEADER:
-        raise TooLarge("Content-Type", f"over {_MAX_HEADER} characters")
-    media_type, parameters = parse_options_header(text.encode("latin-1", "replace"))
-    return (
-        media_type.decode("latin-1").lower(),
-        {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in parameters.items()},
-    )

@@ -7,6 +7,7 @@ from contextlib import aclosing, asynccontextmanager
 import pytest
 
 from drimbox.dicom.part10 import build_preface
+from drimbox.dicom.parts import Limits
 from drimbox.egress import Egress
 from drimbox.errors import (
     Denied,
@@ -18,7 +19,6 @@ from drimbox.errors import (
     Unavailable,
     Unidentified,
 )
-from drimbox.peers.parts import Limits
 from drimbox.peers.wado_client import PeerClient
 from drimbox.settings import KnownPeer, Peers
 

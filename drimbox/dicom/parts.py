@@ -58,29 +58,42 @@ class End:
 Event = PartBegin | PartData | PartEnd | End
 
 
+def read_content_type(text: str) -> tuple[str, dict[str, str]]:
+    """The media type in lower case, and its parameters by name in lower case (RFC 9110 §8.3.1). Raises Malformed."""
+    media = _MEDIA_TYPE.match(text) if len(text) <= _MOST_HEADER_CHARACTERS else None
+    if media is None:
+        raise Malformed("Content-Type", f"no media type, or over {_MOST_HEADER_CHARACTERS} characters")
+    parameters: dict[str, str] = {}
+    position = media.end()
+    while found := _PARAMETER.match(text, position):
+        name, position = found["name"].lower(), found.end()
+        if name in parameters:
+            raise Malformed("Content-Type", "a parameter is there twice")
+        parameters[name] = found["token"] if found["quoted"] is None else found["quoted"]
+    if text[position:].strip(" \t;"):
+        raise Malformed("Content-Type", "its parameters cannot be read")
+    return media["type"].lower(), parameters
+
+
+def checked_boundary(parameters: Mapping[str, str]) -> bytes:
+    """The boundary that the parameters of a multipart name. Raises Malformed."""
+    boundary = parameters.get("boundary", "")
+    if not _BOUNDARY.fullmatch(boundary):
+        raise Malformed("Content-Type", "a boundary of 1 to 70 characters is required (RFC 2046 §5.1.1)")
+    return boundary.encode("ascii")
+
+
 def read_boundary(content_type: str) -> bytes:
     """The boundary of a `multipart/related` of `application/dicom` parts. Raises Malformed.
 
     A missing `type` parameter is forgiven (PS3.18 demands it, servers in service forget it).
     """
-    media = _MEDIA_TYPE.match(content_type) if len(content_type) <= _MOST_HEADER_CHARACTERS else None
-    if media is None or media["type"].lower() != "multipart/related":
+    media_type, parameters = read_content_type(content_type)
+    if media_type != "multipart/related":
         raise Malformed("Content-Type", "multipart/related is required")
-    parameters: dict[str, str] = {}
-    position = media.end()
-    while found := _PARAMETER.match(content_type, position):
-        name, position = found["name"].lower(), found.end()
-        if name in parameters:
-            raise Malformed("Content-Type", "a parameter is there twice")
-        parameters[name] = found["token"] if found["quoted"] is None else found["quoted"]
-    if content_type[position:].strip(" \t;"):
-        raise Malformed("Content-Type", "its parameters cannot be read")
     if parameters.get("type", "application/dicom").lower() != "application/dicom":
         raise Malformed("Content-Type", "type is not application/dicom")
-    boundary = parameters.get("boundary", "")
-    if not _BOUNDARY.fullmatch(boundary):
-        raise Malformed("Content-Type", "a boundary of 1 to 70 characters is required (RFC 2046 §5.1.1)")
-    return boundary.encode("ascii")
+    return checked_boundary(parameters)
 
 
 class PartReader:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from drimbox.dicom.parts import End, Event, Limits, PartBegin, PartData, PartEnd, PartReader, read_boundary
 from drimbox.errors import DrimboxError, Malformed, TooLarge
-from drimbox.peers.parts import End, Event, Limits, PartBegin, PartData, PartEnd, PartReader, read_boundary
 
 Part = tuple[dict[str, str], bytes]
 DEFAULT = Limits()
