@@ -26,6 +26,7 @@ from drimbox.flows.ingest import Ingest
 from drimbox.flows.lifecycle import Lifecycle
 from drimbox.flows.publish import Publish
 from drimbox.flows.retrieve import Retrieve
+from drimbox.flows.store import Store
 from drimbox.hl7.mllp import Hl7Door
 from drimbox.peers.wado_client import PeerClient
 from drimbox.pixels.cache import FrameCache
@@ -154,7 +155,7 @@ def _wire(
         http=http,
         held=held.pop_all(),
     )
-    root.own = DicomWeb(retrieve, retrieve_base)
+    root.own = DicomWeb(retrieve, retrieve_base, Store(ingest))
     root.consult = consult
     root.loan = Retrieve(visiting, admit, pixels)
     root.public = public

@@ -43,6 +43,7 @@ TITLES = {
     406: "Not available in an accepted form",
     409: "It contradicts what is kept",
     413: "Too large",
+    415: "This form cannot be read here",
     500: "The node failed",
     503: "Unavailable for now",
     507: "No space left",

@@ -20,6 +20,7 @@ from drimbox.dicomweb.door import DicomWeb
 from drimbox.flows.admit import Admit
 from drimbox.flows.ingest import Ingest
 from drimbox.flows.retrieve import Retrieve
+from drimbox.flows.store import Store
 from drimbox.pixels.cache import FrameCache
 from drimbox.pixels.images import Pixels
 from drimbox.pixels.pool import Pool
@@ -89,7 +90,9 @@ def big_instance(number: int, frames: int) -> bytes:
 class Box:
     """An archive and its door, served by uvicorn on a free port, on a loop of its own thread."""
 
-    def __init__(self, folder: Path, only_study: str = "", *, lossy: bool = False) -> None:
+    def __init__(
+        self, folder: Path, only_study: str = "", *, lossy: bool = False, max_object_bytes: int = 2**30
+    ) -> None:
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self.loop.run_forever)
         self.thread.start()
@@ -97,11 +100,11 @@ class Box:
         self.archive = Archive(folder / "own")
         self.trail = Trail(folder / "trail.jsonl")
         admit = Admit(Settings(), self.trail)
-        self.ingest = Ingest(self.archive, admit, 2**30)
+        self.ingest = Ingest(self.archive, admit, max_object_bytes)
         self.pixels = self.run(self._start_pixels(lossy))
         self.retrieve = Retrieve(self.archive, admit, self.pixels, only_study)
         config = uvicorn.Config(
-            DicomWeb(self.retrieve, ROOT),  # type: ignore[arg-type]
+            DicomWeb(self.retrieve, ROOT, None if only_study else Store(self.ingest)),  # type: ignore[arg-type]
             port=0, lifespan="off", ws="none", log_config=None, access_log=False, root_path="",
         )  # fmt: skip
         self.server = uvicorn.Server(config)
@@ -132,6 +135,16 @@ class Box:
                 if value:
                     connection.putheader(name.replace("_", "-"), value)
             connection.endheaders()
+            reply = connection.getresponse()
+            return Reply(reply.status, {k.lower(): v for k, v in reply.getheaders()}, reply.read())
+        finally:
+            connection.close()
+
+    def post(self, path: str, body: bytes, content_type: str, accept: str = "", **headers: str) -> "Reply":
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            named = {"Content-Type": content_type, "Accept": accept, **headers}
+            connection.request("POST", path, body, {n.replace("_", "-"): v for n, v in named.items() if v})
             reply = connection.getresponse()
             return Reply(reply.status, {k.lower(): v for k, v in reply.getheaders()}, reply.read())
         finally:

@@ -1,4 +1,4 @@
-"""The DICOMweb door: QIDO-RS and WADO-RS (PS3.18 §10.4 and §10.6) as a plain ASGI application.
+"""The DICOMweb door: QIDO-RS, WADO-RS and STOW-RS (PS3.18 §10.4 to §10.6) as a plain ASGI application.
 
 Hand-routed: a framework's route costs as much as the read of a frame. It answers under whatever `root_path` it is
 mounted at; the URLs in its answers begin with the configured root, never with what the Host header claims.
@@ -7,61 +7,92 @@ mounted at; the URLs in its answers begin with the configured root, never with w
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+
+import orjson
 
 from drimbox.dicom.uid import checked_uid
+from drimbox.dicomweb.accept import choose_plain
 from drimbox.dicomweb.answers import Answer, Receive, Send, send_answer
-from drimbox.dicomweb.capabilities import WADL, build_wadl
+from drimbox.dicomweb.capabilities import WADL, Route, allowed, build_json, build_wadl, offered
 from drimbox.dicomweb.media_types import JSON
 from drimbox.dicomweb.rendered import Rendered
 from drimbox.dicomweb.request import Request, Scope, read_request
 from drimbox.dicomweb.search import Searches
+from drimbox.dicomweb.stow import Stow
 from drimbox.dicomweb.wado import Wado
 from drimbox.errors import NotFound
 from drimbox.flows.render import Render
 from drimbox.flows.retrieve import Retrieve
+from drimbox.flows.store import Store
 from drimbox.problems import Headers, problem, refuse
 
-_ALLOWED: Final = "GET, HEAD, OPTIONS"
 _BULKDATA_PATH = re.compile(r"[0-9A-Za-z./_-]{1,512}", re.ASCII)
 
 
 @dataclass(frozen=True)
 class DicomWeb:
-    """One service root, on one archive. root: its public URL, without a slash at the end."""
+    """One service root, on one archive. root: its public URL, without a slash at the end.
+
+    store: the way in, None where nothing is taken in (a visit).
+    """
 
     retrieve: Retrieve
     root: str
+    store: Store | None = None
     wado: Wado = field(init=False)
     rendered: Rendered = field(init=False)
     searches: Searches = field(init=False)
+    stow: Stow | None = field(init=False)
+    routes: tuple[Route, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "wado", Wado(self.retrieve, self.root))
         object.__setattr__(self, "rendered", Rendered(Render(self.retrieve), self.wado.url))
         object.__setattr__(self, "searches", Searches(self.retrieve, self.root))
+        object.__setattr__(self, "stow", Stow(self.store, self.root) if self.store else None)
+        services = ["Capabilities", "Search", "Retrieve", *(["Store"] if self.store else [])]
+        object.__setattr__(self, "routes", offered(services))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
         method: str = scope["method"]
         try:
-            await send_answer(await self._answer(scope, method), method, receive, send)
+            await send_answer(await self._answer(scope, method, receive), method, receive, send)
         except Exception as error:  # the outermost loop of this door; nothing has been sent
             await send_answer(Answer(*refuse(error)), method, receive, send)
 
-    async def _answer(self, scope: Scope, method: str) -> Answer:
-        if method == "OPTIONS":
-            headers: Headers = [(b"allow", _ALLOWED.encode()), (b"content-type", WADL.encode())]
-            return Answer(200, headers, build_wadl(self.root))
-        if method not in ("GET", "HEAD"):
-            status, headers, body = problem(405)
-            return Answer(status, [*headers, (b"allow", _ALLOWED.encode())], body)
+    async def _answer(self, scope: Scope, method: str, receive: Receive) -> Answer:
         path: str = scope["path"].removeprefix(scope.get("root_path", ""))
-        return await self._route(read_request(scope), path.strip("/").split("/"))
+        segments = path.strip("/").split("/")
+        if method in ("GET", "HEAD"):
+            return await self._route(read_request(scope), segments)
+        methods = allowed(self.routes, segments)
+        if not methods:
+            raise NotFound("resource", "no such path in this service")
+        if method == "OPTIONS":
+            return self._capabilities(read_request(scope), [(b"allow", methods.encode())])
+        if method not in methods.split(", "):
+            status, headers, body = problem(405)
+            return Answer(status, [*headers, (b"allow", methods.encode())], body)
+        return await self._change(method, read_request(scope), segments, receive)
+
+    def _capabilities(self, request: Request, headers: Headers) -> Answer:
+        media_type = choose_plain(request.accept, (WADL, JSON))
+        described = build_json(self.root, self.routes) if media_type == JSON else build_wadl(self.root, self.routes)
+        body = described if isinstance(described, bytes) else orjson.dumps(described)
+        return Answer(200, [*headers, (b"content-type", media_type.encode())], body)
+
+    async def _change(self, method: str, request: Request, path: Sequence[str], receive: Receive) -> Answer:
+        match method, path:
+            case "POST", ["studies", *study] if self.stow:
+                return await self.stow.answer(request, receive, checked_uid(study[0]) if study else "")
+        raise NotFound("resource", "no such path in this service")
 
     async def _route(self, request: Request, path: Sequence[str]) -> Answer:
         wado = self.wado
         match path:
+            case [""] if choose_plain(request.accept, (JSON, WADL)) == WADL:
+                return self._capabilities(request, [])
             case [""]:
                 return Answer(200, [(b"content-type", JSON.encode())], b'{"status":"up"}')
             case [("studies" | "series" | "instances") as level]:

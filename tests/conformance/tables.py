@@ -1,7 +1,6 @@
 """The tables of docs/conformance.md, made by asking the code: each is Markdown, named as its place in the document."""
 
 import re
-import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -32,8 +31,9 @@ from drimbox.dicom.uid import (
 )
 from drimbox.dicom_scp import status
 from drimbox.dicom_scp.negotiation import GET_ROOTS, answer
-from drimbox.dicomweb.capabilities import build_wadl
+from drimbox.dicomweb.capabilities import ROUTES
 from drimbox.dicomweb.media_types import frame_media_types
+from drimbox.dicomweb.stow_answer import FAILURE_REASON, SET_ASIDE
 from drimbox.errors import DrimboxError
 from drimbox.hl7.ack import ACK_CODE
 from drimbox.pixels.plan import possible
@@ -311,15 +311,28 @@ def suites() -> str:
 
 def resources() -> str:
     """DICOMweb, as the door itself describes it to OPTIONS."""
-    tree = ET.fromstring(build_wadl("/dicom-web"))
-    space = {"w": tree.tag[1:].partition("}")[0]}
-    rows = []
-    for resource in tree.iterfind(".//w:resource", space):
-        for method in resource.iterfind("w:method", space):
-            kinds = [str(each.get("mediaType")) for each in method.iterfind(".//w:representation", space)]
-            said = ", ".join(f"`{kind}`" for kind in dict.fromkeys(kinds))
-            rows.append([f"`/{resource.get('path')}`", str(method.get("name")), said])
-    return table(["resource", "method", "representations"], rows)
+
+    def types(names: Sequence[str]) -> str:
+        return ", ".join(f"`{name}`" for name in names)
+
+    rows = [
+        [f"`/{route.path}`", route.method, route.service, types(route.takes), types(route.answers)] for route in ROUTES
+    ]
+    return table(["resource", "method", "service", "takes", "answers with"], rows)
+
+
+def stow_reasons() -> str:
+    rows = [[f"`{SET_ASIDE:04X}`", "warning", "the SOP Instance UID is kept with other bytes: these are set aside"]]
+    said: dict[type[DrimboxError], str] = {
+        errors.TooLarge: "the object passes `dicom.max_object_bytes`, or a limit of depth or count",
+        errors.Conflict: "the instance is of another study than the URL names",
+        errors.NotAcceptable: "not a SOP class that is stored; or compressed pixels that cannot be put together",
+        errors.Malformed: "the instance cannot be understood, or is not what its preface announced",
+        errors.Unavailable: NO_ANSWER,
+    }
+    found = sorted((FAILURE_REASON[leaf], text) for leaf, text in said.items())
+    rows += [[f"`{code:04X}`", "failure", text] for code, text in found]
+    return table(["reason", "kind", "when"], rows)
 
 
 TABLES: Mapping[str, Callable[[], str]] = {
@@ -334,6 +347,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "DICOM parameters": lambda: settings("dicom"),
     "PACS parameters": lambda: settings("pacs"),
     "DICOMweb resources": resources,
+    "STOW reasons": stow_reasons,
     "HTTP statuses": http_statuses,
     "HL7 answers": hl7_answers,
     "character sets": characters,

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import get_args
 
+from drimbox.peers.parts import Limits, PartData, PartReader
+
 from drimbox.dicom.match import Level, satisfies
 from drimbox.dicomweb.accept import choose_bulkdata, choose_frame, choose_instance
 from drimbox.dicomweb.qido import choose_form, next_page, read_search
@@ -13,7 +15,6 @@ from drimbox.errors import DrimboxError
 from drimbox.hl7.ack import build_ack
 from drimbox.hl7.message import parse_header, parse_message
 from drimbox.hl7.report import read_report
-from drimbox.peers.parts import Limits, PartData, PartReader
 from drimbox.sandbox.ris import Study, build_oru
 
 EXPLICIT, JPEG_2000 = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.90"
