@@ -4,7 +4,9 @@ A story is a list of events; the model says what each is answered with. The stor
 segments anywhere, and what comes back must be what the model said, byte order and all.
 """
 
+import asyncio
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -223,6 +225,19 @@ def test_every_event_in_every_state(stage: Stage, ingest: MemoryIngest, state: s
     play(stage, ingest, [*INTO[state], event], [])
 
 
+@pytest.mark.parametrize("event", [*SAID, *MADE])
+def test_every_event_while_an_instance_is_being_kept(event: str) -> None:
+    """It is looked at once the instance was answered; even one that ends the association takes nothing back."""
+    gate = threading.Event()
+
+    async def wait() -> None:
+        await asyncio.to_thread(gate.wait, 10)
+
+    ingest = MemoryIngest(wait=wait)
+    with open_door(ingest) as stage:
+        play(stage, ingest, ["request", "store", "last of the data", event], [], gate)
+
+
 names = st.sampled_from([*SAID, *MADE])
 likely = st.sampled_from(["echo", "store", "data", "last of the data", "start of an echo", "end of an echo", "data"])
 
@@ -252,8 +267,13 @@ def test_any_story_however_it_is_cut(stage: Stage, ingest: MemoryIngest, story: 
 told = 0
 
 
-def play(stage: Stage, ingest: MemoryIngest, story: list[str], cuts: list[int]) -> None:
-    """Send the story in segments of these lengths, end the stream, and hold what came back against the model."""
+def play(
+    stage: Stage, ingest: MemoryIngest, story: list[str], cuts: list[int], gate: threading.Event | None = None
+) -> None:
+    """Send the story in segments of these lengths, end the stream, and hold what came back against the model.
+
+    gate: opened once all was sent.
+    """
     global told
     told += 1
     model, prefix = Model(), f"1.2.{told}"
@@ -269,6 +289,8 @@ def play(stage: Stage, ingest: MemoryIngest, story: list[str], cuts: list[int]) 
             if rest:
                 scu.send(rest[:cut])
                 rest = rest[cut:]
+        if gate is not None:
+            gate.set()
         scu.socket.shutdown(1)
         assert first + heard(scu) == model.answers, story
     with RawScu(stage.place) as scu:  # and the door still serves
