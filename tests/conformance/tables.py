@@ -145,9 +145,14 @@ def rejections() -> str:
 MEANING = {  # PS3.4 tables B.2-1 and C.4-1 to C.4-3, PS3.7 annex C
     0x0000: "Success",
     0x0110: "Processing failure",
+    0x0112: "No such SOP instance",
+    0x0115: "Invalid argument value",
+    0x0118: "No such SOP class",
     0x0122: "SOP class not supported",
+    0x0123: "No such action type",
     0x0124: "Not authorized",
     0x0211: "Unrecognized operation",
+    0x0213: "Resource limitation",
     0xA700: "Refused: out of resources",
     0xA701: "Refused: out of resources, unable to calculate number of matches",
     0xA702: "Refused: out of resources, unable to perform sub-operations",
@@ -224,6 +229,22 @@ def retrieve_statuses() -> str:
         errors.Unavailable: "the destination takes no association; or the trail or the index does not answer",
     }
     return _statuses(said, leaves, status.RETRIEVE_STATUS)
+
+
+def commitment_statuses() -> str:
+    said = {
+        status.SUCCESS: "the report is owed, whatever crashes",
+        status.NO_SUCH_ACTION: "an action type other than 1",
+    }
+    leaves: dict[type[DrimboxError], str] = {
+        errors.NotFound: "not the well-known instance",
+        errors.NotAcceptable: "another SOP class",
+        errors.Malformed: "the Action Information, its Transaction UID, or a UID in it cannot be understood",
+        errors.TooLarge: "the Action Information is too long",
+        errors.NoSpace: "the volume is full",
+        errors.Unavailable: NO_ANSWER,
+    }
+    return _statuses(said, leaves, status.COMMIT_STATUS)
 
 
 def http_statuses() -> str:
@@ -344,6 +365,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "C-FIND attributes": find_attributes,
     "C-FIND statuses": find_statuses,
     "retrieve statuses": retrieve_statuses,
+    "N-ACTION statuses": commitment_statuses,
     "DICOM parameters": lambda: settings("dicom"),
     "PACS parameters": lambda: settings("pacs"),
     "DICOMweb resources": resources,
