@@ -1,80 +1,75 @@
-"""From a manifest to a Key Object Selection Document (PS3.3 §A.35.4, PS3.16 TID 2010), profile of DRIM-M.
+"""From a manifest to a Key Object Selection Document (PS3.3 §A.35.4, PS3.16 TID 2010), in three profiles.
 
-Every attribute is where the official French samples have it (drim-m.md B.5), without their faults: the meaning of the
-title, the value type of what is no image, the time zone.
+drim: every attribute is where the official French samples have it (drim-m.md B.5), without their faults: the meaning of
+the title, the value type of what is no image, the time zone. xds-i: IHE RAD TF XDS-I.b, plain. mado: IHE RAD MADO,
+trial implementation, with an Image Library; its provisional codes are those of that text.
 """
 
-import re
 from io import BytesIO
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from pydicom import DataElement, Dataset, dcmwrite
-from pydicom.config import IGNORE
-from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom import Dataset, dcmwrite
 from pydicom.dataset import FileMetaDataset
-from pydicom.uid import UID
 
 from drimbox.dicom.uid import EXPLICIT_LITTLE_ENDIAN, IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from drimbox.errors import Malformed, TooLarge
-from drimbox.kos.codes import INS_NAMESPACES, KEY_OBJECT_DESCRIPTION, KEY_OBJECT_SELECTION, MANIFEST
-from drimbox.kos.manifest import MAX_INSTANCES, Manifest, ManifestInstance, ManifestSeries
-from drimbox.model import Code, Identifier, Patient
+from drimbox.kos.codes import INS_NAMESPACES, KEY_OBJECT_SELECTION, MANIFEST, MANIFEST_WITH_DESCRIPTION
+from drimbox.kos.content import description_item, library_item, reference_item
+from drimbox.kos.manifest import MAX_INSTANCES, KeySelection, Manifest, ManifestInstance, ManifestSeries
+from drimbox.kos.values import (
+    CONTROLS,
+    LONG,
+    SHORT,
+    code_item,
+    data_set,
+    date_or_nothing,
+    fitted,
+    issuer_item,
+    person_name,
+    time_or_nothing,
+    whole,
+)
+from drimbox.model import Identifier, Patient
+
+Profile = Literal["xds-i", "drim", "mado"]
+PROFILES: tuple[Profile, ...] = get_args(Profile)
 
 _SERIES_NUMBER = 59  # of every official sample
-_LONG, _SHORT = 64, 16  # most characters of LO, and of one PN group; of SH (PS3.5 §6.2)
-_CONTROLS = re.compile(r"[\x00-\x1f\x7f\\]+")
-
-# Storage classes with pixels whose name does not say Image.
-_IMAGES = frozenset(
-    {
-        "1.2.840.10008.5.1.4.1.1.6.2",  # Enhanced US Volume
-        "1.2.840.10008.5.1.4.1.1.30",  # Parametric Map
-        "1.2.840.10008.5.1.4.1.1.66.4",  # Segmentation
-        "1.2.840.10008.5.1.4.1.1.66.7",  # Label Map Segmentation
-        "1.2.840.10008.5.1.4.1.1.77.1.5.8",  # Ophthalmic OCT B-scan Volume Analysis
-        "1.2.840.10008.5.1.4.1.1.81.1",  # Ophthalmic Thickness Map
-        "1.2.840.10008.5.1.4.1.1.82.1",  # Corneal Topography Map
-        "1.2.840.10008.5.1.4.1.1.481.2",  # RT Dose
-    }
-)
-_WAVEFORMS = "1.2.840.10008.5.1.4.1.1.9."
 
 
-def build_manifest(manifest: Manifest, profile: Literal["drim", "xds-i"] = "drim") -> bytes:
+def build_manifest(manifest: Manifest, profile: Profile = "drim") -> bytes:
     """Write the KOS as a Part 10 file in Explicit VR Little Endian. The same manifest gives the same bytes.
 
-    `xds-i` leaves the French additions out: request sequence, description of the series, numbers in the references.
     Free text that is too long is cut, characters that DICOM reserves are replaced. Raises Malformed when an identifier
     does not fit or something essential is missing, TooLarge over MAX_INSTANCES.
     """
     _check(manifest)
-    french = profile == "drim"
     instances = [instance for series in manifest.series for instance in series.instances]
-    content = [_reference(instance) for instance in instances]
-    dataset = _dataset(
-        **_document(manifest),
+    content = [reference_item(instance) for instance in instances]
+    if profile == "drim":
+        content.insert(0, description_item(manifest))
+    elif profile == "mado":
+        content.insert(0, library_item(manifest))
+    selected = _selected(manifest) if profile == "drim" else {}
+    dataset = data_set(
+        SpecificCharacterSet=_character_set(manifest, profile),
+        **_document(manifest, profile),
         **_study(manifest),
+        **_accession(manifest, profile),
         **_patient(manifest.patient),
-        AccessionNumber="" if french or not manifest.accession else _identifier(manifest.accession, _SHORT),
         CurrentRequestedProcedureEvidenceSequence=[
-            _dataset(
+            data_set(
                 StudyInstanceUID=manifest.study_uid,
-                ReferencedSeriesSequence=[_series(series, french) for series in manifest.series],
+                ReferencedSeriesSequence=[
+                    _series(series, manifest.location_uid, profile, selected) for series in manifest.series
+                ],
             )
         ],
-        ContentSequence=[_description(manifest), *content] if french else content,
+        ContentSequence=content,
     )
-    if french:
-        dataset.update(_dataset(ReferencedRequestSequence=[_request(manifest)]))
+    if profile != "xds-i":
+        dataset.update(data_set(ReferencedRequestSequence=[_request(manifest)]))
     return _part10(dataset)
-
-
-def value_type(sop_class_uid: str) -> Literal["IMAGE", "WAVEFORM", "COMPOSITE"]:
-    """How TID 2010 references an instance of this class. Private classes are COMPOSITE."""
-    if sop_class_uid.startswith(_WAVEFORMS):
-        return "WAVEFORM"
-    name = UID(sop_class_uid, validation_mode=IGNORE).name
-    return "IMAGE" if "Image" in name or sop_class_uid in _IMAGES else "COMPOSITE"
 
 
 def _check(manifest: Manifest) -> None:
@@ -89,10 +84,9 @@ def _check(manifest: Manifest) -> None:
 # --- The document --------------------------------------------------------------------------------------------------
 
 
-def _document(manifest: Manifest) -> dict[str, Any]:
+def _document(manifest: Manifest, profile: Profile) -> dict[str, Any]:
     date, time = manifest.created.strftime("%Y%m%d"), manifest.created.strftime("%H%M%S.%f")
     return {
-        "SpecificCharacterSet": "ISO_IR 192",
         "InstanceCreationDate": date,
         "InstanceCreationTime": time,
         "SOPClassUID": KEY_OBJECT_SELECTION,
@@ -102,29 +96,61 @@ def _document(manifest: Manifest) -> dict[str, Any]:
         "ContentDate": date,
         "ContentTime": time,
         "Modality": "KO",
-        "Manufacturer": _text(manifest.manufacturer),
+        "Manufacturer": fitted(manifest.manufacturer),
         "TimezoneOffsetFromUTC": manifest.created.strftime("%z")[:5],
         "SeriesInstanceUID": manifest.series_uid,
         "SeriesNumber": _SERIES_NUMBER,
         "InstanceNumber": manifest.instance_number,
         "ReferencedPerformedProcedureStepSequence": [],
         "ValueType": "CONTAINER",
-        "ConceptNameCodeSequence": [_code(MANIFEST)],
+        "ConceptNameCodeSequence": [code_item(MANIFEST_WITH_DESCRIPTION if profile == "mado" else MANIFEST)],
         "ContinuityOfContent": "SEPARATE",
-        "ContentTemplateSequence": [_dataset(MappingResource="DCMR", TemplateIdentifier="2010")],
+        "ContentTemplateSequence": [data_set(MappingResource="DCMR", TemplateIdentifier="2010")],
     }
 
 
+def _character_set(manifest: Manifest, profile: Profile) -> str:
+    """Latin-1 while it can say everything, as all French samples have it, else UTF-8; UTF-8 always, as MADO's have it.
+
+    Latin-1 that would also be right UTF-8 is written as UTF-8: a reader who guesses guesses right.
+    """
+    try:
+        latin = [text.encode("latin-1") for text in _texts(manifest)]
+    except UnicodeEncodeError:
+        return "ISO_IR 192"
+    return "ISO_IR 192" if profile == "mado" or any(map(_is_also_utf8, latin)) else "ISO_IR 100"
+
+
+def _is_also_utf8(text: bytes) -> bool:
+    try:
+        text.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return not text.isascii()
+
+
+def _texts(manifest: Manifest) -> list[str]:
+    """Whatever people wrote, in the pieces it is read in."""
+    patient, referrer = manifest.patient, manifest.referring_physician
+    texts = [manifest.study_description, manifest.study_id, manifest.institution, manifest.act, referrer]
+    texts += [patient.family, patient.given, patient.birth_given_names, patient.used_family, patient.used_given]
+    texts += [code.meaning for code in manifest.regions]
+    texts += [text for series in manifest.series for text in (series.description, series.modality)]
+    texts += [text for selection in manifest.selections for text in (selection.title.meaning, selection.comment)]
+    identifiers = [manifest.accession, manifest.order, patient.ins, patient.local_id]
+    return texts + [text for one in identifiers if one for text in (one.value, one.namespace)]
+
+
 def _study(manifest: Manifest) -> dict[str, Any]:
-    structure = "^" * 9 + _text(manifest.structure_id) if manifest.structure_id else ""
-    name = _text(manifest.institution, _LONG - len(structure)).replace("^", " ")
+    structure = "^" * 9 + fitted(manifest.structure_id) if manifest.structure_id else ""
+    name = fitted(manifest.institution, LONG - len(structure)).replace("^", " ")
     return {
         "StudyInstanceUID": manifest.study_uid,
-        "StudyDate": manifest.study_date if re.fullmatch(r"\d{8}", manifest.study_date) else "",
-        "StudyTime": manifest.study_time if re.fullmatch(r"\d{2,6}(\.\d{1,6})?", manifest.study_time) else "",
-        "StudyDescription": _text(manifest.study_description),
-        "StudyID": _text(manifest.study_id, _SHORT),
-        "ReferringPhysicianName": _text(manifest.referring_physician),
+        "StudyDate": date_or_nothing(manifest.study_date),
+        "StudyTime": time_or_nothing(manifest.study_time),
+        "StudyDescription": fitted(manifest.study_description),
+        "StudyID": fitted(manifest.study_id, SHORT),
+        "ReferringPhysicianName": fitted(manifest.referring_physician),
         "InstitutionName": name + structure,
     }
 
@@ -135,147 +161,117 @@ def _patient(patient: Patient) -> dict[str, Any]:
     if identifier is None:
         raise Malformed("manifest", "its patient has no identifier")
     issuer = identifier.namespace or INS_NAMESPACES.get(identifier.authority, "")
-    issued: dict[str, Any] = {"PatientID": _identifier(identifier, _LONG)}
+    issued: dict[str, Any] = {"PatientID": whole(identifier, LONG)}
     if issuer:
-        issued["IssuerOfPatientID"] = _text(issuer)
+        issued["IssuerOfPatientID"] = fitted(issuer)
     if identifier.authority:
-        issued["IssuerOfPatientIDQualifiersSequence"] = [_issuer(Identifier("", identifier.authority))]
-    listed = _name("", patient.birth_given_names) if patient.birth_given_names else ""
-    used = _name(patient.used_family, patient.used_given) if patient.used_family or patient.used_given else ""
+        issued["IssuerOfPatientIDQualifiersSequence"] = [issuer_item(Identifier("", identifier.authority))]
+    listed = person_name("", patient.birth_given_names) if patient.birth_given_names else ""
+    used = person_name(patient.used_family, patient.used_given) if patient.used_family or patient.used_given else ""
     attributes = issued | {
-        "PatientName": _name(patient.family, patient.given),
-        "PatientBirthDate": patient.birth_date if re.fullmatch(r"\d{8}", patient.birth_date) else "",
+        "PatientName": person_name(patient.family, patient.given),
+        "PatientBirthDate": date_or_nothing(patient.birth_date),
         "PatientSex": {"M": "M", "F": "F", "U": "O"}.get(patient.sex, ""),
-        "OtherPatientIDsSequence": [_dataset(**issued, TypeOfPatientID="TEXT")],
+        "OtherPatientIDsSequence": [data_set(**issued, TypeOfPatientID="TEXT")],
     }
     if listed or used:
         attributes["OtherPatientNames"] = [name for name in (listed, used) if name]
     if patient.birth_place:
-        attributes["PatientComments"] = _text(patient.birth_place)
+        attributes["PatientComments"] = fitted(patient.birth_place)
+    return attributes
+
+
+def _accession(manifest: Manifest, profile: Profile) -> dict[str, Any]:
+    """At the root, where XDS-I.b and MADO have it; the French samples leave it empty there."""
+    accession = manifest.accession
+    if profile == "drim" or not accession:
+        return {"AccessionNumber": ""}
+    attributes: dict[str, Any] = {"AccessionNumber": whole(accession, SHORT)}
+    if profile == "mado" and accession.authority:
+        attributes["IssuerOfAccessionNumberSequence"] = [issuer_item(accession)]
     return attributes
 
 
 def _request(manifest: Manifest) -> Dataset:
     """Accession and order numbers with their authorities; the rest is type 2, present and empty."""
     attributes: dict[str, Any] = {
-        "AccessionNumber": _identifier(manifest.accession, _SHORT) if manifest.accession else "",
+        "AccessionNumber": whole(manifest.accession, SHORT) if manifest.accession else "",
         "ReferencedStudySequence": [],
         "StudyInstanceUID": manifest.study_uid,
         "RequestedProcedureDescription": "",
         "RequestedProcedureCodeSequence": [],
         "RequestedProcedureID": "",
-        "PlacerOrderNumberImagingServiceRequest": _identifier(manifest.order, _LONG) if manifest.order else "",
+        "PlacerOrderNumberImagingServiceRequest": whole(manifest.order, LONG) if manifest.order else "",
         "FillerOrderNumberImagingServiceRequest": "",
     }
     if manifest.accession and (manifest.accession.authority or manifest.accession.namespace):
-        attributes["IssuerOfAccessionNumberSequence"] = [_issuer(manifest.accession)]
+        attributes["IssuerOfAccessionNumberSequence"] = [issuer_item(manifest.accession)]
     if manifest.order and (manifest.order.authority or manifest.order.namespace):
-        attributes["OrderPlacerIdentifierSequence"] = [_issuer(manifest.order)]
-    return _dataset(**attributes)
+        attributes["OrderPlacerIdentifierSequence"] = [issuer_item(manifest.order)]
+    return data_set(**attributes)
 
 
 # --- What it references --------------------------------------------------------------------------------------------
 
 
-def _series(series: ManifestSeries, french: bool) -> Dataset:
+def _series(
+    series: ManifestSeries, location_uid: str, profile: Profile, selected: dict[str, list[KeySelection]]
+) -> Dataset:
     attributes: dict[str, Any] = {
         "SeriesInstanceUID": series.series_uid,
-        "ReferencedSOPSequence": [_evidence(instance, french) for instance in series.instances],
+        "ReferencedSOPSequence": [
+            _evidence(instance, profile, selected.get(instance.sop_uid, [])) for instance in series.instances
+        ],
     }
     if series.retrieve_url:
-        attributes["RetrieveURL"] = _CONTROLS.sub("", series.retrieve_url)
-    if french and series.number is not None:
+        url = CONTROLS.sub("", series.retrieve_url)
+        attributes["RetrieveURL"] = url.partition("/studies/")[0] if profile == "mado" else url
+    if location_uid:
+        attributes["RetrieveLocationUID"] = location_uid
+    if profile == "drim" and series.number is not None:
         attributes["SeriesNumber"] = series.number
-    return _dataset(**attributes)
+    return data_set(**attributes)
 
 
-def _evidence(instance: ManifestInstance, french: bool) -> Dataset:
-    attributes = _sop(instance)
-    if french and instance.number is not None:
+def _evidence(instance: ManifestInstance, profile: Profile, selections: list[KeySelection]) -> Dataset:
+    attributes: dict[str, Any] = {
+        "ReferencedSOPClassUID": instance.sop_class_uid,
+        "ReferencedSOPInstanceUID": instance.sop_uid,
+    }
+    if profile == "drim" and instance.number is not None:
         attributes["InstanceNumber"] = instance.number
-    if french and instance.frames is not None:
+    if profile == "drim" and instance.frames is not None:
         attributes["NumberOfFrames"] = instance.frames
-    return _dataset(**attributes)
+    if selections:
+        attributes["ReferencedSOPSequence"] = [_selection(selection) for selection in selections]
+    return data_set(**attributes)
 
 
-def _reference(instance: ManifestInstance) -> Dataset:
-    return _dataset(
-        RelationshipType="CONTAINS",
-        ValueType=value_type(instance.sop_class_uid),
-        ReferencedSOPSequence=[_dataset(**_sop(instance))],
-    )
+def _selected(manifest: Manifest) -> dict[str, list[KeySelection]]:
+    """By image, the selections that point at it."""
+    selected: dict[str, list[KeySelection]] = {}
+    for selection in manifest.selections:
+        for image in dict.fromkeys(selection.images):
+            selected.setdefault(image, []).append(selection)
+    return selected
 
 
-def _sop(instance: ManifestInstance) -> dict[str, Any]:
-    return {"ReferencedSOPClassUID": instance.sop_class_uid, "ReferencedSOPInstanceUID": instance.sop_uid}
-
-
-def _description(manifest: Manifest) -> Dataset:
-    """The only place where a KOS tells modality and description of a series; lines as in the official samples."""
-    lines = [f"Examen : {_text(manifest.study_description)}"]
-    if manifest.act:
-        lines.append(f"Acte = {_text(manifest.act, 1024)}")
-    lines += [
-        f"Série-{series.series_uid} : {_text(series.modality, _SHORT)} @ : {_text(series.description)}"
-        for series in manifest.series
-    ]
-    return _dataset(
-        RelationshipType="CONTAINS",
-        ValueType="TEXT",
-        ConceptNameCodeSequence=[_code(KEY_OBJECT_DESCRIPTION)],
-        TextValue="\r".join(lines),
-    )
-
-
-# --- Values --------------------------------------------------------------------------------------------------------
-
-
-def _text(value: str, most: int = _LONG) -> str:
-    """Free text without what DICOM reserves, cut to its place: a shorter description is better than no manifest."""
-    return _CONTROLS.sub(" ", value).strip()[:most].rstrip()
-
-
-def _name(family: str, given: str) -> str:
-    """A PN of two components."""
-    parts = [re.sub(r"[\^=]", " ", _text(part)).strip() for part in (family, given)]
-    return "^".join(parts).rstrip("^")[:_LONG]
-
-
-def _identifier(identifier: Identifier, most: int) -> str:
-    """An identifier fits or is refused: cut or altered, it would be another one."""
-    if len(identifier.value) > most or _CONTROLS.search(identifier.value):
-        raise Malformed("manifest", f"an identifier has a reserved character or more than {most} characters")
-    return identifier.value
-
-
-def _issuer(identifier: Identifier) -> Dataset:
-    attributes: dict[str, Any] = {}
-    if identifier.namespace:
-        attributes["LocalNamespaceEntityID"] = _text(identifier.namespace)
-    if identifier.authority:
-        attributes["UniversalEntityID"] = _text(identifier.authority)
-        attributes["UniversalEntityIDType"] = "ISO"
-    return _dataset(**attributes)
-
-
-def _code(code: Code) -> Dataset:
-    return _dataset(CodeValue=code.value, CodingSchemeDesignator=code.scheme, CodeMeaning=code.meaning)
-
-
-def _dataset(**attributes: Any) -> Dataset:
-    """A data set from keywords of PS3.6. pydicom does not check the values: its warnings quote them."""
-    dataset = Dataset()
-    for keyword, value in attributes.items():
-        tag = tag_for_keyword(keyword)
-        if tag is None:
-            raise KeyError(keyword)
-        dataset[tag] = DataElement(tag, dictionary_VR(tag), value, validation_mode=IGNORE)
-    return dataset
+def _selection(selection: KeySelection) -> Dataset:
+    """Why an image is a key image, nested in its reference as the official sample has it (DATA `informatif/KIN`)."""
+    attributes: dict[str, Any] = {
+        "ReferencedSOPClassUID": KEY_OBJECT_SELECTION,
+        "ReferencedSOPInstanceUID": selection.sop_uid,
+        "SeriesInstanceUID": selection.series_uid,
+        "ConceptNameCodeSequence": [code_item(selection.title)],
+    }
+    if comment := fitted(selection.comment, 1024):
+        attributes["ContentSequence"] = [data_set(TextValue=comment)]
+    return data_set(**attributes)
 
 
 def _part10(dataset: Dataset) -> bytes:
     dataset.file_meta = FileMetaDataset(
-        _dataset(
+        data_set(
             MediaStorageSOPClassUID=KEY_OBJECT_SELECTION,
             MediaStorageSOPInstanceUID=dataset.SOPInstanceUID,
             TransferSyntaxUID=EXPLICIT_LITTLE_ENDIAN,

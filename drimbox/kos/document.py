@@ -16,6 +16,7 @@ from drimbox.dicom.part10 import InMemory, read_preface
 from drimbox.dicom.uid import EXPLICIT_LITTLE_ENDIAN, IMPLICIT_LITTLE_ENDIAN
 from drimbox.errors import Malformed, TooLarge
 from drimbox.kos import codes
+from drimbox.model import Code
 
 MAX_BYTES = 24 * 2**20  # a drim manifest of 60,000 instances has 16 MiB
 _MAX_ITEMS = 300_000
@@ -74,6 +75,11 @@ def text_of(dataset: Dataset | None, keyword: str) -> str:
     except UnicodeDecodeError:
         text = raw.decode("iso8859-1")
     return text.strip(" \0\r\n\t")
+
+
+def code_of(item: Dataset) -> Code:
+    """An item of a code sequence."""
+    return Code(text_of(item, "CodeValue"), text_of(item, "CodingSchemeDesignator"), text_of(item, "CodeMeaning"))
 
 
 def integer_of(dataset: Dataset, keyword: str) -> int | None:

@@ -35,4 +35,6 @@ def _series(series_uid: str, items: list[dict[str, Any]], retrieve_url: str) -> 
             )
             for item in items
         ),
+        date=text(first, "00080021"),
+        time=text(first, "00080031"),
     )

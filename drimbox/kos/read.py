@@ -5,7 +5,7 @@ Lenient about what is missing, strict about size and about what the document is.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from pydicom import Dataset
@@ -13,9 +13,9 @@ from pydicom import Dataset
 from drimbox.dicom.uid import checked_uid
 from drimbox.errors import Malformed, TooLarge
 from drimbox.kos import codes
-from drimbox.kos.document import integer_of, items_of, open_document, read_number, text_of, title_of
-from drimbox.kos.manifest import MAX_INSTANCES, Manifest, ManifestInstance, ManifestSeries
-from drimbox.model import Identifier, Patient
+from drimbox.kos.document import code_of, integer_of, items_of, open_document, read_number, text_of, title_of
+from drimbox.kos.manifest import MAX_INSTANCES, KeySelection, Manifest, ManifestInstance, ManifestSeries
+from drimbox.model import Code, Identifier, Patient
 
 _MAX_DEPTH = 32
 
@@ -59,6 +59,9 @@ def read_manifest(data: bytes) -> Manifest:
         instance_number=integer_of(dataset, "InstanceNumber") or 1,
         act=described.act,
         series=tuple(_series(evidence, described)),
+        selections=tuple(_selections(evidence, described)),
+        regions=tuple(described.regions),
+        location_uid=next((found for item in evidence if (found := text_of(item, "RetrieveLocationUID"))), ""),
     )
 
 
@@ -164,6 +167,8 @@ class _SeriesWords:
     modality: str = ""
     description: str = ""
     number: int | None = None
+    date: str = ""
+    time: str = ""
 
 
 @dataclass
@@ -174,6 +179,9 @@ class _Described:
     series: dict[str, _SeriesWords] = field(default_factory=dict)
     numbers: dict[str, int] = field(default_factory=dict)
     frames: dict[str, int] = field(default_factory=dict)
+    regions: list[Code] = field(default_factory=list)
+    titles: dict[str, Code] = field(default_factory=dict)
+    comments: dict[str, str] = field(default_factory=dict)
 
 
 def _series(evidence: list[Dataset], described: _Described) -> Iterator[ManifestSeries]:
@@ -193,6 +201,8 @@ def _series(evidence: list[Dataset], described: _Described) -> Iterator[Manifest
             description=words.description,
             retrieve_url=text_of(item, "RetrieveURL"),
             instances=tuple(_instance(reference, described) for reference in references),
+            date=words.date,
+            time=words.time,
         )
     if not count:
         raise Malformed("manifest", "it references no instance")
@@ -209,6 +219,26 @@ def _instance(reference: Dataset, described: _Described) -> ManifestInstance:
     )
 
 
+def _selections(evidence: list[Dataset], described: _Described) -> Iterator[KeySelection]:
+    """Who points at images: nested in the reference of each image (DRIM-M), else beside its own entry (MADO)."""
+    found: dict[str, KeySelection] = {}
+    for series in evidence:
+        for reference in items_of(series, "ReferencedSOPSequence"):
+            image = text_of(reference, "ReferencedSOPInstanceUID")
+            for item in items_of(reference, "ReferencedSOPSequence"):
+                sop_uid = checked_uid(text_of(item, "ReferencedSOPInstanceUID"))
+                comment = "\n".join(text_of(child, "TextValue") for child in items_of(item, "ContentSequence"))
+                title = next(map(code_of, items_of(item, "ConceptNameCodeSequence")), Code("", ""))
+                series_uid = checked_uid(text_of(item, "SeriesInstanceUID"))
+                known = found.get(sop_uid, KeySelection(series_uid, sop_uid, title, comment, ()))
+                found[sop_uid] = replace(known, images=(*known.images, image))
+            if image in described.titles and image not in found:
+                series_uid = text_of(series, "SeriesInstanceUID")
+                comment = described.comments.get(image, "")
+                found[image] = KeySelection(series_uid, image, described.titles[image], comment, ())
+    yield from found.values()
+
+
 def _described(dataset: Dataset) -> _Described:
     """Descriptions from the Image Library of MADO, else from the free text of DRIM-M.
 
@@ -222,7 +252,9 @@ def _described(dataset: Dataset) -> _Described:
         item, depth = content.pop()
         if title_of(item) == codes.KEY_OBJECT_DESCRIPTION.value:
             texts.append(text_of(item, "TextValue"))
-        if title_of(item) == codes.IMAGE_LIBRARY_GROUP:
+        if title_of(item) == codes.TARGET_REGION.value:
+            described.regions[:0] = map(code_of, items_of(item, "ConceptCodeSequence"))
+        if title_of(item) == codes.LIBRARY_GROUP.value:
             groups.append(item)
         elif depth < _MAX_DEPTH:
             content += [(child, depth + 1) for child in items_of(item, "ContentSequence")]
@@ -248,23 +280,32 @@ def _describe_group(group: Dataset, described: _Described) -> None:
     words, uid, number = _SeriesWords(), "", None
     for item in items_of(group, "ContentSequence"):
         title, text = title_of(item), text_of(item, "TextValue")
-        if title == codes.MODALITY:
+        if title == codes.MODALITY.value:
             words.modality = next((text_of(code, "CodeValue") for code in items_of(item, "ConceptCodeSequence")), "")
-        elif title == codes.SERIES_INSTANCE_UID:
+        elif title == codes.SERIES_UID.value:
             uid = text_of(item, "UID")
-        elif title == codes.SERIES_NUMBER:
+        elif title == codes.SERIES_NUMBER.value:
             words.number = read_number(text)
-        elif title in codes.SERIES_DESCRIPTION:
+        elif title in codes.SERIES_DESCRIPTIONS:
             words.description = text
-        elif title == codes.INSTANCE_NUMBER:
+        elif title in codes.SERIES_DATES:
+            words.date = text_of(item, "Date")
+        elif title in codes.SERIES_TIMES:
+            words.time = text_of(item, "Time")
+        elif title == codes.INSTANCE_NUMBER.value:
             number = read_number(text)
         for reference in items_of(item, "ReferencedSOPSequence"):
             sop_uid = text_of(reference, "ReferencedSOPInstanceUID")
             for child in items_of(item, "ContentSequence"):
-                if title_of(child) == codes.INSTANCE_NUMBER:
+                about = title_of(child)
+                if about == codes.INSTANCE_NUMBER.value:
                     number = read_number(text_of(child, "TextValue"))
-                elif title_of(child) == codes.NUMBER_OF_FRAMES and (frames := _measured(child)) is not None:
+                elif about == codes.NUMBER_OF_FRAMES.value and (frames := _measured(child)) is not None:
                     described.frames[sop_uid] = frames
+                elif about == codes.DOCUMENT_TITLE.value:
+                    described.titles[sop_uid] = next(map(code_of, items_of(child, "ConceptCodeSequence")), Code("", ""))
+                elif about == codes.KEY_OBJECT_DESCRIPTION.value:
+                    described.comments[sop_uid] = text_of(child, "TextValue")
             if number is not None:
                 described.numbers[sop_uid] = number
             number = None
