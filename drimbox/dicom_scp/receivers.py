@@ -17,6 +17,7 @@ import uvloop
 from drimbox import clock
 from drimbox.dicom_scp.association import Association
 from drimbox.dicom_scp.counts import Counts
+from drimbox.dicom_scp.descriptors import allow_descriptors
 from drimbox.dicom_scp.handshakes import Handshakes
 from drimbox.dicom_scp.limits import CountedHere, Limits, Places, kept_back
 from drimbox.dicom_scp.link import BUFFER_BYTES, Link, Shared
@@ -158,6 +159,7 @@ class DicomDoor:
             host, port = listener.getsockname()[:2]
             found[name] = (str(host), int(port))
             self._listeners[listener] = name != "dicom"
+        allow_descriptors(self._settings.max_associations)  # the workers inherit them
         if self._handshakes is not None:
             self._handshakes.start()
         for receiver in self._receivers:

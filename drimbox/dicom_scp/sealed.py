@@ -40,7 +40,7 @@ class Sealed(asyncio.BufferedProtocol, asyncio.Transport):
 
     def __init__(self, session: Session, link: Opened, buffer: memoryview) -> None:
         super().__init__()
-        self._session = session
+        self._session: Session | None = session  # None once the connection is lost
         self._link = link
         self._buffer = buffer
         self._loop = asyncio.get_running_loop()
@@ -57,8 +57,9 @@ class Sealed(asyncio.BufferedProtocol, asyncio.Transport):
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        self._session.incoming.write(self._buffer[:nbytes])
-        self._open()
+        if self._session is not None:
+            self._session.incoming.write(self._buffer[:nbytes])
+            self._open()
 
     def pause_writing(self) -> None:
         self._link.pause_writing()
@@ -68,6 +69,9 @@ class Sealed(asyncio.BufferedProtocol, asyncio.Transport):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._is_reading = False
+        # OpenSSL's state goes now. We, the link and the transport hold one another, and the collector that would find
+        # us counts objects: it does not know that this one weighs a hundred kilobytes.
+        self._session = None
         self._link.connection_lost(exc)
 
     # --- What the link asks ---------------------------------------------------------------------------------------
@@ -77,6 +81,8 @@ class Sealed(asyncio.BufferedProtocol, asyncio.Transport):
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Seal and send."""
+        if self._session is None:
+            return
         try:
             view = memoryview(data)
             while view:
@@ -84,14 +90,15 @@ class Sealed(asyncio.BufferedProtocol, asyncio.Transport):
         except ssl.SSLError:
             self.abort()
             return
-        self._flush()
+        self._flush(self._session)
 
     def write_eof(self) -> None:
         """Say that nothing more comes: close_notify, then the end of the stream."""
-        with suppress(ssl.SSLError):  # theirs has not come yet, or never will
-            self._session.tls.unwrap()
-        self._flush()
-        self._transport.write_eof()
+        if self._session is not None:
+            with suppress(ssl.SSLError):  # theirs has not come yet, or never will
+                self._session.tls.unwrap()
+            self._flush(self._session)
+            self._transport.write_eof()
 
     def pause_reading(self) -> None:
         self._is_reading = False
@@ -99,9 +106,10 @@ class Sealed(asyncio.BufferedProtocol, asyncio.Transport):
 
     def resume_reading(self) -> None:
         """Go on; with what was read and not opened yet, if there is any, but not before the caller is done."""
-        self._is_reading = True
-        self._transport.resume_reading()
-        self._loop.call_soon(self._open)
+        if self._session is not None:
+            self._is_reading = True
+            self._transport.resume_reading()
+            self._loop.call_soon(self._open)
 
     def abort(self) -> None:
         self._transport.abort()
@@ -110,21 +118,21 @@ class Sealed(asyncio.BufferedProtocol, asyncio.Transport):
 
     def _open(self) -> None:
         """Give the link what can be opened, a bufferful at a time, for as long as it reads."""
-        while self._is_reading:
+        while self._is_reading and self._session is not None:
             view = self._link.get_buffer(-1)
-            length, goes_on = self._fill(view)
-            self._flush()
+            length, goes_on = self._fill(self._session, view)
+            self._flush(self._session)
             if length:
                 self._link.buffer_updated(length)
             if not goes_on:
                 return
 
-    def _fill(self, view: memoryview) -> tuple[int, bool]:
+    def _fill(self, session: Session, view: memoryview) -> tuple[int, bool]:
         """Open records into `view`: how many bytes, and whether there may be more."""
         length = 0
         try:
             while len(view) - length >= _RECORD_BYTES:
-                size = cast(int, self._session.tls.read(len(view) - length, view[length:]))
+                size = cast(int, session.tls.read(len(view) - length, view[length:]))
                 if not size:
                     self._loop.call_soon(self._transport.close)  # close_notify: what came before it is whole
                     return length, False
@@ -136,6 +144,6 @@ class Sealed(asyncio.BufferedProtocol, asyncio.Transport):
             return length, False
         return length, True
 
-    def _flush(self) -> None:
-        if self._session.outgoing.pending:
-            self._transport.write(self._session.outgoing.read())
+    def _flush(self, session: Session) -> None:
+        if session.outgoing.pending:
+            self._transport.write(session.outgoing.read())

@@ -1,6 +1,7 @@
 """Deadlines, limits and stops: nothing a peer does, or leaves undone, holds the door."""
 
 import asyncio
+import contextlib
 import os
 import socket
 import sys
@@ -11,7 +12,7 @@ import pytest
 
 from drimbox.dicom.command import C_ECHO_RQ, C_STORE_RQ, VERIFICATION, Command, build_command
 from drimbox.dicom.pdu import Pdu, build_data
-from drimbox.dicom_scp import link
+from drimbox.dicom_scp import limits, link
 from drimbox.dicom_scp.status import DIMSE_STATUS, error_comment
 from drimbox.errors import Unavailable, leaves
 
@@ -247,3 +248,54 @@ def test_a_port_that_is_taken_is_said_so() -> None:
         open_door(MemoryIngest(), port=stage.place[1]),
     ):
         pass
+
+
+def test_one_greedy_caller_does_not_keep_another_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eight instances of one caller wait to be kept when that of another comes: it is the next but one."""
+    monkeypatch.setattr(limits, "_STORES_AT_ONCE", 1)
+    one_more = threading.Semaphore(0)
+
+    async def wait() -> None:
+        await asyncio.to_thread(one_more.acquire)
+
+    ingest = MemoryIngest(wait=wait)
+    with open_door(ingest, receivers=1) as stage, contextlib.ExitStack() as held:
+        scus = [held.enter_context(RawScu(stage.place)) for _ in range(9)]
+        probe = held.enter_context(RawScu(stage.place))
+        probe.associate()
+        for number, scu in enumerate(scus):
+            scu.associate(calling="MODEST" if number == 8 else "GREEDY")
+            scu.send(build_store(1, CT, f"1.{number + 1}", b"data"))
+            while sum(len(spool.data) for spool in ingest.spools) < 4 * (number + 1):
+                assert probe.echo().status == 0
+        assert probe.echo().status == 0
+        for _ in scus:
+            one_more.release()
+        for scu in scus:
+            assert scu.response().status == 0
+    assert list(ingest.kept)[:3] == ["1.1", "1.2", "1.9"]
+
+
+def test_one_caller_does_not_take_all_associations_from_another() -> None:
+    with open_door(MemoryIngest(), max_associations=20) as stage, contextlib.ExitStack() as held:
+
+        def ask(calling: str) -> Pdu:
+            scu = held.enter_context(RawScu(stage.place))
+            scu.send(build_request([(CT, ["1.2"])], calling))
+            answer = scu.receive()
+            assert answer is not None
+            return answer[0]
+
+        assert {ask("GREEDY") for _ in range(20)} == {Pdu.ASSOCIATE_AC}
+        assert ask("GREEDY") is Pdu.ASSOCIATE_RJ
+        assert ask("MODEST") is Pdu.ASSOCIATE_AC
+        assert ask("MODEST") is Pdu.ASSOCIATE_RJ  # one place in twenty
+
+
+def test_a_caller_may_have_a_limit_of_its_own() -> None:
+    with open_door(MemoryIngest(), max_associations_per_caller=2) as stage, contextlib.ExitStack() as held:
+        for calling in ("ONE", "ONE", "TWO", "TWO"):
+            held.enter_context(RawScu(stage.place)).associate(calling=calling)
+        scu = held.enter_context(RawScu(stage.place))
+        scu.send(build_request([(CT, ["1.2"])], "ONE"))
+        assert scu.receive() == (Pdu.ASSOCIATE_RJ, bytes((0, 2, 3, 2)))
