@@ -5,13 +5,17 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import get_args
 
-from drimbox.peers.parts import Limits, PartData, PartReader
-
+from drimbox.dicom.composing import Bulk
+from drimbox.dicom.json_model import read_metadata as read_back
 from drimbox.dicom.match import Level, satisfies
+from drimbox.dicom.part10 import InMemory, build_preface
+from drimbox.dicom.parts import Limits, PartData, PartReader
 from drimbox.dicomweb.accept import choose_bulkdata, choose_frame, choose_instance
+from drimbox.dicomweb.media_types import DICOM_JSON, DICOM_XML
 from drimbox.dicomweb.qido import choose_form, next_page, read_search
 from drimbox.dicomweb.request import read_request
-from drimbox.errors import DrimboxError
+from drimbox.dicomweb.stow_metadata import read_metadata
+from drimbox.errors import DrimboxError, TooLarge
 from drimbox.hl7.ack import build_ack
 from drimbox.hl7.message import parse_header, parse_message
 from drimbox.hl7.report import read_report
@@ -78,6 +82,26 @@ def _read_parts(body: bytes, step: int) -> tuple[list[str], bytes, bool]:
     return events, data, False
 
 
+def some_metadata(content: bytes) -> None:
+    """Metadata of STOW-RS, JSON or XML by the first byte; what is composed of them can be read again, all of it."""
+    kind = DICOM_XML if content[:1] == b"\1" else DICOM_JSON
+    bulk = {"cid:1": Bulk(bytes(8), "application/octet-stream", "")}
+    with contextlib.suppress(DrimboxError):
+        for names, data_set in read_metadata(kind, [content[1:]], bulk):
+            if isinstance(data_set, bytes):
+                preface = build_preface(names.sop_class_uid, names.sop_uid, names.transfer_syntax)
+                _read_back(preface + data_set)
+
+
+def _read_back(content: bytes) -> None:
+    try:
+        read_back(InMemory(content), "http://box/bulk")
+    except TooLarge:
+        return
+    except DrimboxError as error:
+        raise AssertionError("what we composed cannot be read") from error
+
+
 def a_message(content: bytes) -> None:
     """An HL7 message, without its MLLP frame; whatever it is, it can be answered."""
     header, refusal = None, None
@@ -89,7 +113,12 @@ def a_message(content: bytes) -> None:
     assert build_ack(header, refusal, AT, "1").startswith(b"MSH|")
 
 
-WEB_TARGETS: dict[str, Callable[[bytes], None]] = {"question": a_question, "parts": some_parts, "hl7": a_message}
+WEB_TARGETS: dict[str, Callable[[bytes], None]] = {
+    "question": a_question,
+    "parts": some_parts,
+    "metadata": some_metadata,
+    "hl7": a_message,
+}
 
 
 def web_seeds(target: str) -> Iterator[bytes]:
@@ -102,6 +131,21 @@ def web_seeds(target: str) -> Iterator[bytes]:
             part = b"--xx\r\nContent-Type: application/dicom\r\n\r\nDATA\r\n"
             yield b"\5" + part + b"--xx--\r\n"
             yield b"\1preamble\r\n" + part * 2 + b"--xx-- epilogue"
+        case "metadata":
+            yield (
+                b'\0[{"00080016":{"vr":"UI","Value":["1.2.840.10008.5.1.4.1.1.2"]},"00080018":{"vr":"UI","Value":["1.2"]},'
+                b'"00100010":{"vr":"PN","Value":[{"Alphabetic":"A^B"}]},"0020000D":{"vr":"UI","Value":["1.3"]},'
+                b'"00280010":{"vr":"US","Value":[1]},"00091001":{"vr":"UN","InlineBinary":"QUI="},'
+                b'"00400275":{"vr":"SQ","Value":[{"00401001":{"vr":"SH","Value":["RP"]}}]},'
+                b'"7FE00010":{"vr":"OW","BulkDataURI":"cid:1"}}]'
+            )
+            yield (
+                b'\1<NativeDicomModel><DicomAttribute tag="00080016" vr="UI"><Value number="1">1.2</Value>'
+                b'</DicomAttribute><DicomAttribute tag="00080018" vr="UI"><Value>1.2</Value></DicomAttribute>'
+                b'<DicomAttribute tag="00100010" vr="PN"><PersonName number="1"><Alphabetic><FamilyName>A</FamilyName>'
+                b'</Alphabetic></PersonName></DicomAttribute><DicomAttribute tag="00091001" vr="LO" privateCreator="X">'
+                b'<Value number="1">v</Value></DicomAttribute></NativeDicomModel>'
+            )
         case "hl7":
             yield build_oru(Study("1.2.3", "PID1", "ACC1"), AT, message_id="1")
             yield b"MSH|^~\\&|A|B|C|D|2026||ORU^R01|1|P|2.5\rPID|||1^^^A&1.2&ISO^PI\rOBX|1|ED|18748-4||^^^Base64^QQ==\r"
