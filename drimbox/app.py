@@ -20,6 +20,7 @@ from drimbox.errors import DrimboxError, NotFound
 from drimbox.flows.admit import Admit
 from drimbox.flows.commit import Commit
 from drimbox.flows.consult import Consult
+from drimbox.flows.describe import Describe
 from drimbox.flows.desk import Desk
 from drimbox.flows.exams import Exams
 from drimbox.flows.ingest import Ingest
@@ -59,11 +60,13 @@ class Node:
     egress: Egress
     pixels: Pixels
     publish: Publish
+    describe: Describe
     consult: Consult
     commit: Commit
     dicom: DicomDoor
     hl7: Hl7Door
     http: Listener
+    metadata_max_bytes: int
     held: contextlib.ExitStack  # the folder, the trail, the archives: closed last
     ready: bool = False
     work: list[asyncio.Task[None]] = field(default_factory=list)
@@ -72,8 +75,9 @@ class Node:
         """Open every door; the addresses, by door."""
         self.work = [
             asyncio.create_task(self.publish.work(), name="outbox"),
-            asyncio.create_task(_expire(self.consult), name="expiry"),
             asyncio.create_task(self.commit.work(), name="commitments"),
+            asyncio.create_task(_expire(self.consult, self.visiting), name="expiry"),
+            asyncio.create_task(self.describe.work(self.metadata_max_bytes), name="metadata"),
         ]
         await self.pixels.start()
         await self.http.open()
@@ -148,11 +152,13 @@ def _wire(
         egress=egress,
         pixels=pixels,
         publish=publish,
+        describe=Describe(own, admit, retrieve_base),
         consult=consult,
         commit=Commit(own, admit, settings.dicom),
         dicom=DicomDoor(settings.dicom, ingest, retrieve, settings.node.workers, settings.model_dump_json()),
         hl7=Hl7Door(settings.hl7, publish),
         http=http,
+        metadata_max_bytes=settings.http.metadata_max_bytes,
         held=held.pop_all(),
     )
     root.own = DicomWeb(retrieve, retrieve_base, Store(ingest))
@@ -219,10 +225,11 @@ async def _settle(own: Archive, visiting: Archive) -> None:
         log.log(level, "orphans_settled", extra=extra)
 
 
-async def _expire(consult: Consult) -> None:
+async def _expire(consult: Consult, visiting: Archive) -> None:
     while True:
         try:
             await consult.expire()
+            await visiting.metadata.remove_gone()
         except DrimboxError as error:
             log.warning("visits_not_expired", extra={"reason": str(error)})
         except Exception:  # images on loan must go, whatever happened once

@@ -358,6 +358,12 @@ def rename_file(source: Path, target: Path) -> None:
         raise Unavailable("volume", f"could not rename a file (errno {error.errno}): check the medium") from error
 
 
+def remove_file(path: Path) -> None:
+    """Remove a file that can be made again, for good only in time; not an error when it is gone. Raises OSError."""
+    with contextlib.suppress(FileNotFoundError):
+        disk.unlink(path)
+
+
 def make_folder(path: Path) -> None:
     """Make `path` and its parents, each durable in its own parent."""
     if path.is_dir():

@@ -99,6 +99,7 @@ class Http(_Section):
     host: str = "127.0.0.1"
     port: int = Field(8080, ge=0, le=65535)
     public_url: _Url = ""
+    metadata_max_bytes: int = Field(4 * 2**30, ge=0)  # of what is written ahead, beside the images
 
 
 class Hl7(_Section):

@@ -7,10 +7,14 @@ service send unquoted types, trailing commas, `boundary=**`, ten headers instead
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from drimbox.dicomweb.media_types import (
     DICOM,
+    DICOM_JSON,
+    DICOM_XML,
     EXPLICIT_LITTLE_ENDIAN,
+    JSON,
     OCTET_STREAM,
     frame_media_types,
     is_lossy,
@@ -70,7 +74,11 @@ def parse_accept(fields: Iterable[str]) -> tuple[MediaRange, ...]:
     A member that cannot be read is passed over: it accepts nothing, which the answer 406 then explains.
     Raises Malformed beyond MOST_CHARACTERS or MOST_RANGES.
     """
-    text = ",".join(fields)
+    return _parsed(",".join(fields))
+
+
+@lru_cache(maxsize=256)  # a viewer sends the same for each of a thousand frames
+def _parsed(text: str) -> tuple[MediaRange, ...]:
     if len(text) > MOST_CHARACTERS:
         raise Malformed("Accept", f"more than {MOST_CHARACTERS} characters")
     members = [member for part in _MEMBER.findall(text) if (member := part.strip())]
@@ -149,8 +157,7 @@ def _choose(ranges: Sequence[MediaRange], offers: Sequence[Choice], stored: str,
     weighed = [(q, offer) for offer in offers if (q := weigh(ranges, offer, strict_parts=one)) > 0]
     if not weighed:
         # In offer order, each once; all are words of ours.
-        words = dict.fromkeys(f'"{offer.media_type}"; transfer-syntax={offer.transfer_syntax}' for offer in offers)
-        raise NotAcceptable("Accept", "possible here: " + ", ".join(f"multipart/related; type={w}" for w in words))
+        raise NotAcceptable("Accept", "possible here: " + ", ".join(dict.fromkeys(map(_words, offers))))
     # What must be encoded is made for who names it, or for who accepts nothing cheaper.
     ready = (stored, EXPLICIT_LITTLE_ENDIAN)
     weighed = [w for w in weighed if w[1].transfer_syntax in ready or _is_named(ranges, w[1])] or weighed
@@ -161,6 +168,12 @@ def _choose(ranges: Sequence[MediaRange], offers: Sequence[Choice], stored: str,
 
 def _is_named(ranges: Sequence[MediaRange], offer: Choice) -> bool:
     return any(r.transfer_syntax == offer.transfer_syntax and r.q > 0 for r in ranges)
+
+
+def _words(offer: Choice) -> str:
+    """How a caller would ask for it."""
+    media_type = f'multipart/related; type="{offer.media_type}"' if offer.multipart else offer.media_type
+    return f"{media_type}; transfer-syntax={offer.transfer_syntax}" if offer.transfer_syntax else media_type
 
 
 def weigh(ranges: Sequence[MediaRange], offer: Choice, *, strict_parts: bool = True) -> float:
@@ -228,6 +241,14 @@ def choose_plain(ranges: Sequence[MediaRange], offered: Sequence[str]) -> str:
     if best <= 0:
         raise NotAcceptable("Accept", "possible here: " + ", ".join(offered))
     return chosen
+
+
+def choose_metadata(ranges: Sequence[MediaRange], *, one: bool) -> Choice:
+    """How to tell metadata: JSON, or XML in parts; that of one instance also alone. Raises NotAcceptable."""
+    offers = [Choice("", DICOM_JSON, False), Choice("", JSON, False), Choice("", DICOM_XML, True)]
+    if one:
+        offers.append(Choice("", DICOM_XML, False))
+    return _choose(_without_syntax(ranges), offers, "", one)
 
 
 def choose_bulkdata(ranges: Sequence[MediaRange]) -> bool:

@@ -14,7 +14,7 @@ from drimbox.problems import Headers, refuse
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Stream = AsyncGenerator[bytes, None]
+Stream = AsyncGenerator[bytes | bytearray, None]
 
 WRITE_TIMEOUT_S: Final = 60
 """How long a caller may take to draw one chunk of a stream (1 MiB); then the connection is dropped."""
@@ -28,20 +28,23 @@ _SAFE: Final[Headers] = [
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """status, headers and a body. length: of a streamed body, None when not known before its end."""
+    """status, headers and a body.
+
+    length: of a streamed body, None when not known before its end; of a body left out because only its head was asked.
+    """
 
     status: int
     headers: Headers
-    body: bytes | Stream = b""
+    body: bytes | bytearray | Stream = b""
     length: int | None = None
 
 
 async def send_answer(answer: Answer, method: str, receive: Receive, send: Send) -> None:
     """Send it. Raises only what making the first bytes raises: nothing has left then."""
-    if isinstance(answer.body, bytes):
-        length: int | None = len(answer.body)
-        if answer.status == 304:
-            length = None  # RFC 9110 §15.4.5: it would be the length of what is not sent
+    if isinstance(answer.body, bytes | bytearray):
+        length = answer.length
+        if length is None and answer.status != 304:  # RFC 9110 §15.4.5: it would be the length of what is not sent
+            length = len(answer.body)
         await send(_start(answer, length))
         await send({"type": "http.response.body", "body": b"" if method == "HEAD" else answer.body})
         return
@@ -65,8 +68,8 @@ async def send_answer(answer: Answer, method: str, receive: Receive, send: Send)
                 await watch
 
 
-async def _send_chunks(first: bytes, chunks: Stream, watch: "asyncio.Task[None]", send: Send) -> None:
-    chunk: bytes | None = first
+async def _send_chunks(first: bytes | bytearray, chunks: Stream, watch: "asyncio.Task[None]", send: Send) -> None:
+    chunk: bytes | bytearray | None = first
     while chunk is not None:
         if watch.done():
             return  # nobody is reading any more

@@ -15,12 +15,14 @@ from drimbox.dicomweb.accept import choose_plain
 from drimbox.dicomweb.answers import Answer, Receive, Send, send_answer
 from drimbox.dicomweb.capabilities import WADL, Route, allowed, build_json, build_wadl, offered
 from drimbox.dicomweb.media_types import JSON
+from drimbox.dicomweb.metadata import MetadataAnswers
 from drimbox.dicomweb.rendered import Rendered
 from drimbox.dicomweb.request import Request, Scope, read_request
 from drimbox.dicomweb.search import Searches
 from drimbox.dicomweb.stow import Stow
 from drimbox.dicomweb.wado import Wado
 from drimbox.errors import NotFound
+from drimbox.flows.describe import Describe
 from drimbox.flows.render import Render
 from drimbox.flows.retrieve import Retrieve
 from drimbox.flows.store import Store
@@ -40,15 +42,19 @@ class DicomWeb:
     root: str
     store: Store | None = None
     wado: Wado = field(init=False)
+    metadata: MetadataAnswers = field(init=False)
     rendered: Rendered = field(init=False)
     searches: Searches = field(init=False)
     stow: Stow | None = field(init=False)
     routes: tuple[Route, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "wado", Wado(self.retrieve, self.root))
-        object.__setattr__(self, "rendered", Rendered(Render(self.retrieve), self.wado.url))
-        object.__setattr__(self, "searches", Searches(self.retrieve, self.root))
+        retrieve = self.retrieve
+        describe = Describe(retrieve.archive, retrieve.admit, self.root, retrieve.study_uid)
+        object.__setattr__(self, "wado", Wado(retrieve, self.root))
+        object.__setattr__(self, "metadata", MetadataAnswers(describe))
+        object.__setattr__(self, "rendered", Rendered(Render(retrieve), self.wado.url))
+        object.__setattr__(self, "searches", Searches(retrieve, self.root))
         object.__setattr__(self, "stow", Stow(self.store, self.root) if self.store else None)
         services = ["Capabilities", "Search", "Retrieve", *(["Store"] if self.store else [])]
         object.__setattr__(self, "routes", offered(services))
@@ -104,11 +110,11 @@ class DicomWeb:
             case ["studies", study]:
                 return await wado.instances(request, checked_uid(study))
             case ["studies", study, "metadata"]:
-                return await wado.metadata(request, checked_uid(study))
+                return await self.metadata.answer(request, checked_uid(study))
             case ["studies", study, "series", series]:
                 return await wado.instances(request, checked_uid(study), checked_uid(series))
             case ["studies", study, "series", series, "metadata"]:
-                return await wado.metadata(request, checked_uid(study), checked_uid(series))
+                return await self.metadata.answer(request, checked_uid(study), checked_uid(series))
             case ["studies", *_, "rendered" | "thumbnail"]:
                 return await self.rendered.answer(request, path)
             case ["studies", study, "series", series, "instances", sop, *below]:
@@ -122,7 +128,7 @@ class DicomWeb:
             case []:
                 return await self.wado.instances(request, study, series, sop)
             case ["metadata"]:
-                return await self.wado.metadata(request, study, series, sop)
+                return await self.metadata.answer(request, study, series, sop)
             case ["frames", frame_list]:
                 return await self.wado.frames(request, study, series, sop, frame_list)
             case ["bulkdata", *value] if _BULKDATA_PATH.fullmatch("/".join(value)):

@@ -118,7 +118,7 @@ class Rendered:
             for picture in await self.render.pictures(shown, numbers, drawing)
         ]
 
-    async def _draw(self, picture: Picture) -> AsyncGenerator[bytes, None]:
+    async def _draw(self, picture: Picture) -> AsyncGenerator[bytes | bytearray, None]:
         yield await self.render.draw(picture)
 
     async def _together(self, multipart: Multipart, parts: Sequence["_Part"]) -> Stream:
@@ -141,7 +141,7 @@ class _Part:
 
     media_type: str
     location: str
-    make: Callable[[], AsyncGenerator[bytes, None]]
+    make: Callable[[], AsyncGenerator[bytes | bytearray, None]]
     length: int | None
 
 

@@ -19,11 +19,15 @@ MOST_VALUE_CHARACTERS: Final = 4096  # sixty UIDs
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """headers: names in lower case; a repeated header is joined with commas. parameters: in order, decoded."""
+    """headers: names in lower case; a repeated header is joined with commas. parameters: in order, decoded.
+
+    is_head: only the head of the answer is wanted.
+    """
 
     headers: Mapping[str, str]
     parameters: tuple[tuple[str, str], ...]
     credentials: Credentials
+    is_head: bool = False
 
     @property
     def accept(self) -> tuple[MediaRange, ...]:
@@ -38,7 +42,8 @@ def read_request(scope: Scope) -> Request:
     for raw_name, raw_value in scope["headers"]:
         name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
         headers[name] = f"{headers[name]},{value}" if name in headers else value
-    return Request(headers, _read_parameters(scope["query_string"]), _read_credentials(scope, headers))
+    parameters = _read_parameters(scope["query_string"])
+    return Request(headers, parameters, _read_credentials(scope, headers), scope["method"] == "HEAD")
 
 
 def _read_parameters(query: bytes) -> tuple[tuple[str, str], ...]:

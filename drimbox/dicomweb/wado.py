@@ -10,34 +10,29 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
-from drimbox import __version__
-from drimbox.dicomweb.accept import (
-    Choice,
-    accepts_gzip,
-    choose_bulkdata,
-    choose_frame,
-    choose_instance,
-    choose_plain,
-)
-from drimbox.dicomweb.answers import Answer, Stream, gzipped, is_unchanged, validators
-from drimbox.dicomweb.media_types import DICOM, DICOM_JSON, EXPLICIT_LITTLE_ENDIAN, JSON, OCTET_STREAM
+from drimbox.dicomweb.accept import Choice, choose_bulkdata, choose_frame, choose_instance
+from drimbox.dicomweb.answers import Answer, Stream, is_unchanged, validators
+from drimbox.dicomweb.media_types import DICOM, EXPLICIT_LITTLE_ENDIAN, OCTET_STREAM
 from drimbox.dicomweb.multipart import Multipart
+from drimbox.dicomweb.ranges import in_part
 from drimbox.dicomweb.request import Request
 from drimbox.errors import Malformed
 from drimbox.flows.ahead import in_order
-from drimbox.flows.retrieve import MOST_AT_ONCE_BYTES, Frame, Offer, Retrieve
+from drimbox.flows.retrieve import MOST_AT_ONCE_BYTES, Frame, Located, Offer, Retrieve
 from drimbox.model import InstanceRef
 from drimbox.problems import Headers
 
 MOST_FRAMES: Final = 10_000
 
-_FRAME_LIST = re.compile(r"[0-9]{1,9}(,[0-9]{1,9})*", re.ASCII)
-_RANGE = re.compile(r"bytes=(?:(\d{1,15})-(\d{0,15})|-(\d{1,15}))", re.ASCII)
+_IN_ONE_WRITE_BYTES: Final = 2**20  # an instance up to this size leaves in one write with what is around it
+_EXPECTED_BYTES: Final = 2**23  # of the instances after this one, which the disk may begin to read
+
+_FRAME_LIST = re.compile(r"[0-9]{1,9}(-[0-9]{1,9})?(,[0-9]{1,9}(-[0-9]{1,9})?)*", re.ASCII)
 
 
 @dataclass(frozen=True)
 class Wado:
-    """The four retrievals, on one `Retrieve`. root: of every URL we write."""
+    """The retrievals of bytes, on one `Retrieve`. root: of every URL we write."""
 
     retrieve: Retrieve
     root: str
@@ -54,24 +49,32 @@ class Wado:
         offers = await self.retrieve.instances(request.credentials, study, series, sop)
         offers, choices = await self._chosen(offers, lambda possible: choose_instance(ranges, possible, one=bool(sop)))
         syntaxes = [choice.transfer_syntax for choice in choices]
-        if sop:
-            if choices[0].multipart:
-                answer = self._instances_together(request, offers, syntaxes)
-            else:
-                answer = self._instance_alone(request, offers[0], syntaxes[0])
-            if answer.length is None and not isinstance(answer.body, bytes):
-                # Made for the occasion: what fails in the making is then still refused with a status.
-                return replace(answer, body=await _gathered(answer.body))
+        if not sop:
+            # A study may have twenty thousand instances, so as many headers to measure.
+            return await asyncio.to_thread(self._instances_together, request, offers, syntaxes)
+        if choices[0].multipart:
+            answer = self._instances_together(request, offers, syntaxes)
+        else:
+            answer = await self._instance_alone(request, offers[0], syntaxes[0])
+        if isinstance(answer.body, bytes | bytearray) or request.is_head:
             return answer
-        # A study may have twenty thousand instances, so as many headers to measure.
-        return await asyncio.to_thread(self._instances_together, request, offers, syntaxes)
+        if answer.length is None or answer.length <= _IN_ONE_WRITE_BYTES:
+            # What fails in the making, or in the checking, is then still refused with a status.
+            return replace(answer, body=await _gathered(answer.body))
+        return answer
 
-    def _instance_alone(self, request: Request, offer: Offer, syntax: str) -> Answer:
-        headers, unchanged = _validated(request, [offer], ["alone", syntax])
+    async def _instance_alone(self, request: Request, offer: Offer, syntax: str) -> Answer:
+        headers, unchanged = _validated(request, [offer], ["alone", syntax], strong=True)
         if unchanged:
             return Answer(304, headers)
         headers.append((b"content-type", f"{DICOM};transfer-syntax={syntax}".encode()))
-        return Answer(200, headers, self.retrieve.read_instance(offer, syntax), _length(offer, syntax))
+        length = _length(offer, syntax)
+        whole = Answer(200, headers, self.retrieve.read_instance(offer, syntax), length)
+        if length is None or length > MOST_AT_ONCE_BYTES or request.is_head:
+            return whole
+        content = bytearray(length)
+        await self.retrieve.fill_instance(offer.held, memoryview(content))
+        return in_part(request, replace(whole, body=content), length, lambda start, size: content[start : start + size])
 
     def _instances_together(self, request: Request, offers: Sequence[Offer], syntaxes: Sequence[str]) -> Answer:
         headers, unchanged = _validated(request, offers, syntaxes)
@@ -80,7 +83,8 @@ class Wado:
         multipart = _multipart(DICOM, syntaxes)
         headers.append((b"content-type", multipart.content_type.encode()))
         length = self._instances_length(multipart, offers, syntaxes)
-        return Answer(200, headers, self._instance_parts(multipart, offers, syntaxes), length)
+        parts = self._made_parts if length is None else self._kept_parts
+        return Answer(200, headers, parts(multipart, offers, syntaxes), length)
 
     def _instances_length(self, multipart: Multipart, offers: Sequence[Offer], syntaxes: Sequence[str]) -> int | None:
         """The length of the whole body, when every instance goes as it is kept."""
@@ -92,19 +96,38 @@ class Wado:
             total += length + len(multipart.opening(syntax, self.url(offer.held.ref), length, first=number == 0))
         return total
 
-    async def _instance_parts(self, multipart: Multipart, offers: Sequence[Offer], syntaxes: Sequence[str]) -> Stream:
+    async def _made_parts(self, multipart: Multipart, offers: Sequence[Offer], syntaxes: Sequence[str]) -> Stream:
+        """Instances some of which must be made: the next ones are begun while one leaves."""
         parts = list(zip(offers, syntaxes, strict=True))
         makers = [partial(self.retrieve.read_instance, *part) for part in parts]
-        is_made = any(_length(*part) is None for part in parts)
         first = True
-        async with aclosing(in_order(makers, self.retrieve.ahead if is_made else 0)) as contents:
+        async with aclosing(in_order(makers, self.retrieve.ahead)) as contents:
             for offer, syntax in parts:
                 opening = multipart.opening(syntax, self.url(offer.held.ref), _length(offer, syntax), first=first)
                 first = False
                 async with aclosing(await anext(contents)) as chunks:
                     async for chunk in chunks:
-                        yield opening + chunk  # one write for a part that fits in a chunk
+                        yield opening + chunk if opening else chunk
                         opening = b""
+        yield multipart.closing()
+
+    async def _kept_parts(self, multipart: Multipart, offers: Sequence[Offer], syntaxes: Sequence[str]) -> Stream:
+        """Instances that go as they are kept; the disk reads ahead of us."""
+        expected = 1
+        for number, (offer, syntax) in enumerate(zip(offers, syntaxes, strict=True)):
+            expected = self._expect(offers, number, expected)
+            length = offer.held.size_bytes
+            opening = multipart.opening(syntax, self.url(offer.held.ref), length, first=number == 0)
+            if length <= _IN_ONE_WRITE_BYTES:
+                part = bytearray(len(opening) + length)
+                part[: len(opening)] = opening
+                await self.retrieve.fill_instance(offer.held, memoryview(part)[len(opening) :])
+                yield part
+                continue
+            async with aclosing(self.retrieve.read_instance(offer, syntax)) as chunks:
+                async for chunk in chunks:
+                    yield opening + chunk if opening else chunk
+                    opening = b""
         yield multipart.closing()
 
     async def _chosen(
@@ -119,6 +142,18 @@ class Wado:
         narrowed = await self.retrieve.narrowed(offers, syntaxes)
         return narrowed, _choices(narrowed, choose)
 
+    def _expect(self, offers: Sequence[Offer], number: int, expected: int) -> int:
+        """Have those after `number` read ahead when that many are not yet; the number up to which they are."""
+        if expected > number + 1:
+            return expected
+        end, size = number + 1, 0
+        while end < len(offers) and size < _EXPECTED_BYTES:
+            size += offers[end].held.size_bytes
+            end += 1
+        if end > number + 1:
+            self.retrieve.archive.expect([offer.held for offer in offers[number + 1 : end]])
+        return end
+
     # --- Frames ---------------------------------------------------------------------------------------------------
 
     async def frames(self, request: Request, study: str, series: str, sop: str, frame_list: str) -> Answer:
@@ -127,33 +162,46 @@ class Wado:
         offer = await self.retrieve.frames(request.credentials, study, series, sop, numbers)
         one = len(numbers) == 1
         (offer,), (choice,) = await self._chosen([offer], lambda possible: choose_frame(ranges, possible, one=one))
-        headers, unchanged = _validated(request, [offer], [choice.media_type, choice.transfer_syntax, frame_list])
+        form = [choice.media_type, choice.transfer_syntax, frame_list]
+        headers, unchanged = _validated(request, [offer], form, strong=not choice.multipart)
         if unchanged:
             return Answer(304, headers)
-        frames = self.retrieve.read_frames(offer, choice.transfer_syntax, numbers)
+        located = await self.retrieve.locate(offer, choice.transfer_syntax, numbers)
         multipart = _multipart(choice.media_type, [choice.transfer_syntax])
         alone = f"{choice.media_type};transfer-syntax={choice.transfer_syntax}"
         headers.append((b"content-type", (multipart.content_type if choice.multipart else alone).encode()))
-        location = f"{self.url(offer.held.ref)}/frames/"
-        body = _frame_parts(multipart if choice.multipart else None, choice, frames, location, numbers)
+        parts = _FrameParts(
+            multipart if choice.multipart else None, choice, f"{self.url(offer.held.ref)}/frames/", numbers
+        )
+        if located.in_file:
+            return await self._kept_frames(request, headers, offer, located, parts)
+        body = parts.around(self.retrieve.read_frames(offer, located, numbers))
         # One frame that is small enough leaves in one write, with its length.
-        return Answer(200, headers, await _gathered(body) if len(numbers) == 1 else body)
+        whole = Answer(200, headers, await _gathered(body) if len(numbers) == 1 else body)
+        if choice.multipart or not isinstance(whole.body, bytes):
+            return whole
+        content = whole.body
+        return in_part(request, whole, len(content), lambda start, size: content[start : start + size])
 
-    # --- Metadata -------------------------------------------------------------------------------------------------
-
-    async def metadata(self, request: Request, study: str, series: str = "", sop: str = "") -> Answer:
-        """The metadata of every instance of a study or a series, or of one, as a JSON array."""
-        media_type = choose_plain(request.accept, (DICOM_JSON, JSON))
-        offers = await self.retrieve.metadata(request.credentials, study, series, sop)
-        headers, unchanged = _validated(request, offers, ["metadata", __version__, self.root])
-        if unchanged:
-            return Answer(304, headers)
-        headers.append((b"content-type", media_type.encode()))
-        body: Stream = self.retrieve.read_metadata(offers, lambda ref: f"{self.url(ref)}/bulkdata")
-        if accepts_gzip(request.headers.get("accept-encoding", "")):
-            headers.append((b"content-encoding", b"gzip"))
-            body = gzipped(body)
-        return Answer(200, headers, body)
+    async def _kept_frames(
+        self, request: Request, headers: Headers, offer: Offer, located: Located, parts: "_FrameParts"
+    ) -> Answer:
+        """Frames that are read from the file as they lie there: their length is known."""
+        lengths = [sum(span.length for span in spans) for spans in located.in_file]
+        length = parts.length(lengths)
+        if request.is_head:
+            return Answer(200, headers, b"", length)
+        if len(lengths) > 1 or lengths[0] > MOST_AT_ONCE_BYTES:
+            return Answer(200, headers, parts.around(self.retrieve.read_frames(offer, located, parts.numbers)), length)
+        opening, closing = parts.opening(0, lengths[0]), parts.closing()
+        content = bytearray(length)
+        content[: len(opening)], content[length - len(closing) :] = opening, closing
+        view = memoryview(content)[len(opening) : len(opening) + lengths[0]]
+        await self.retrieve.fill_frame(offer.held, located.in_file[0], view)
+        whole = Answer(200, headers, content)
+        if parts.multipart:
+            return whole
+        return in_part(request, whole, length, lambda start, size: content[start : start + size])
 
     # --- Bulk data ------------------------------------------------------------------------------------------------
 
@@ -161,7 +209,8 @@ class Wado:
         """One value that the metadata left out. Sent alone, it may be asked for in part (RFC 9110 §14)."""
         as_parts = choose_bulkdata(request.accept)
         value = await self.retrieve.bulkdata(request.credentials, study, series, sop, path)
-        headers, unchanged = _validated(request, [Offer(value.held, ())], ["bulkdata", path])
+        form = ["bulkdata", path, str(as_parts)]
+        headers, unchanged = _validated(request, [Offer(value.held, ())], form, strong=not as_parts)
         if unchanged:
             return Answer(304, headers)
         if as_parts:
@@ -171,45 +220,31 @@ class Wado:
             headers.append((b"content-type", multipart.content_type.encode()))
             body = _between(opening, self.retrieve.read_bulkdata(value), multipart.closing())
             return Answer(200, headers, body, length)
-        headers += [(b"content-type", OCTET_STREAM.encode()), (b"accept-ranges", b"bytes")]
-        part = read_range(request.headers.get("range", ""), value.length)
-        if part is None or "if-range" in request.headers:
-            return Answer(200, headers, self.retrieve.read_bulkdata(value), value.length)
-        start, length = part
-        if length < 1:
-            return Answer(416, [(b"content-range", f"bytes */{value.length}".encode())])
-        headers.append((b"content-range", f"bytes {start}-{start + length - 1}/{value.length}".encode()))
-        return Answer(206, headers, self.retrieve.read_bulkdata(value, start, length), length)
+        headers.append((b"content-type", OCTET_STREAM.encode()))
+        whole = Answer(200, headers, self.retrieve.read_bulkdata(value), value.length)
+        return in_part(
+            request, whole, value.length, lambda start, size: self.retrieve.read_bulkdata(value, start, size)
+        )
 
 
 def read_frame_list(text: str) -> tuple[int, ...]:
-    """The frame numbers of `text`, separated by commas, each once, in the order written. Raises Malformed."""
+    """The frame numbers of `text`, separated by commas, each once, in the order written. Raises Malformed.
+
+    `1-40` is told as the forty of them: no edition of PS3.18 has it, and some viewers send it.
+    """
     if not _FRAME_LIST.fullmatch(text):
         raise Malformed("frames", "a list of frame numbers separated by commas is expected (PS3.18 §10.4.1.1.6)")
-    numbers = tuple(int(number) for number in text.split(","))
-    if len(numbers) > MOST_FRAMES:
-        raise Malformed("frames", f"more than {MOST_FRAMES} in one request")
+    numbers: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        if int(last or first) - int(first) >= MOST_FRAMES or len(numbers) > MOST_FRAMES:
+            raise Malformed("frames", f"more than {MOST_FRAMES} in one request")
+        numbers += range(int(first), int(last or first) + 1)
+    if not 0 < len(numbers) <= MOST_FRAMES:
+        raise Malformed("frames", f"from one to {MOST_FRAMES} in one request")
     if len(set(numbers)) != len(numbers):
         raise Malformed("frames", "each is asked for once")
-    return numbers
-
-
-def read_range(text: str, size: int) -> tuple[int, int] | None:
-    """Start and length of the one range asked for; a length of 0 when it lies outside; None for the whole.
-
-    Several ranges, or one that cannot be read, mean the whole, as RFC 9110 §14.2 allows: they cost us nothing then.
-    """
-    found = _RANGE.fullmatch(text.replace(" ", ""))
-    if not found:
-        return None
-    first, last, suffix = found.groups()
-    if suffix is not None:
-        length = min(int(suffix), size)
-        return size - length, length
-    start, end = int(first), min(int(last), size - 1) if last else size - 1
-    if last and int(last) < start:
-        return None
-    return start, max(0, end - start + 1)
+    return tuple(numbers)
 
 
 def _choices(offers: Sequence[Offer], choose: Callable[[tuple[str, ...]], Choice]) -> list[Choice]:
@@ -230,47 +265,62 @@ def _multipart(media_type: str, syntaxes: Sequence[str]) -> Multipart:
     return Multipart(secrets.token_hex(16), media_type, syntaxes[0] if len(set(syntaxes)) == 1 else "")
 
 
-def _validated(request: Request, offers: Sequence[Offer], form: Sequence[str]) -> tuple[Headers, bool]:
+def _validated(
+    request: Request, offers: Sequence[Offer], form: Sequence[str], *, strong: bool = False
+) -> tuple[Headers, bool]:
     """ETag and Last-Modified of these instances in this form, and whether the caller holds that already.
 
-    The tag is weak: the bytes of a multipart depend on its boundary. What is kept under a UID never changes.
+    The tag of a multipart is weak: its bytes depend on its boundary. What is kept under a UID never changes.
     """
     known = hashlib.sha256("\n".join(form).encode())
     for offer in offers:
         known.update(offer.held.ref.sop_uid.encode())
         known.update(offer.held.digest)
-    etag = f'W/"{known.hexdigest()[:32]}"'
+    etag = f'{"" if strong else "W/"}"{known.hexdigest()[:32]}"'
     headers = validators(etag, max(offer.held.kept_at for offer in offers))
     return headers, is_unchanged(etag, request.headers.get("if-none-match", ""))
 
 
-async def _frame_parts(
-    multipart: Multipart | None,
-    choice: Choice,
-    frames: AsyncGenerator[Frame, None],
-    location: str,
-    numbers: Sequence[int],
-) -> Stream:
-    """The frames as parts of `multipart`, or alone."""
-    async with aclosing(frames):
-        position = 0
-        async for frame in frames:
-            opening = b""
-            if multipart:
-                where = f"{location}{numbers[position]}"
-                opening = multipart.opening(choice.transfer_syntax, where, frame.length, first=position == 0)
-            position += 1
-            async with aclosing(frame.chunks) as chunks:
-                async for chunk in chunks:
-                    yield opening + chunk if opening else chunk
-                    opening = b""
-    if multipart:
-        yield multipart.closing()
+@dataclass(frozen=True, slots=True)
+class _FrameParts:
+    """What is around frames: delimiters and headers of `multipart`; nothing when there is none."""
+
+    multipart: Multipart | None
+    choice: Choice
+    location: str
+    numbers: Sequence[int]
+
+    def opening(self, position: int, length: int) -> bytes:
+        if self.multipart is None:
+            return b""
+        where = f"{self.location}{self.numbers[position]}"
+        return self.multipart.opening(self.choice.transfer_syntax, where, length, first=position == 0)
+
+    def closing(self) -> bytes:
+        return self.multipart.closing() if self.multipart else b""
+
+    def length(self, lengths: Sequence[int]) -> int:
+        """Of all of it, when the frames are so long."""
+        around = sum(len(self.opening(position, length)) for position, length in enumerate(lengths))
+        return sum(lengths) + around + len(self.closing())
+
+    async def around(self, frames: AsyncGenerator[Frame, None]) -> Stream:
+        async with aclosing(frames):
+            position = 0
+            async for frame in frames:
+                opening = self.opening(position, frame.length)
+                position += 1
+                async with aclosing(frame.chunks) as chunks:
+                    async for chunk in chunks:
+                        yield opening + chunk if opening else chunk
+                        opening = b""
+        if closing := self.closing():
+            yield closing
 
 
 async def _gathered(body: Stream) -> bytes | Stream:
     """The whole body when it is small enough to hold, else the same body."""
-    begun: list[bytes] = []
+    begun: list[bytes | bytearray] = []
     size = 0
     while size <= MOST_AT_ONCE_BYTES:
         chunk = await anext(body, None)

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 
-Chunks = AsyncGenerator[bytes, None]
+Chunks = AsyncGenerator[bytes | bytearray, None]
 Maker = Callable[[], Chunks]
 
 
@@ -18,7 +18,7 @@ async def in_order(makers: Sequence[Maker], depth: int) -> AsyncGenerator[Chunks
         for maker in makers:
             yield maker()
         return
-    begun: deque[asyncio.Task[tuple[bytes | None, Chunks]]] = deque()
+    begun: deque[asyncio.Task[tuple[bytes | bytearray | None, Chunks]]] = deque()
     left = deque(makers)
     try:
         while left or begun:
@@ -33,14 +33,14 @@ async def in_order(makers: Sequence[Maker], depth: int) -> AsyncGenerator[Chunks
             await _close(task)
 
 
-async def _close(task: "asyncio.Task[tuple[bytes | None, Chunks]]") -> None:
+async def _close(task: "asyncio.Task[tuple[bytes | bytearray | None, Chunks]]") -> None:
     task.cancel()
     (done,) = await asyncio.gather(task, return_exceptions=True)
     if not isinstance(done, BaseException):
         await done[1].aclose()
 
 
-async def _begin(maker: Maker) -> tuple[bytes | None, Chunks]:
+async def _begin(maker: Maker) -> tuple[bytes | bytearray | None, Chunks]:
     chunks = maker()
     try:
         return await anext(chunks, None), chunks
@@ -49,7 +49,7 @@ async def _begin(maker: Maker) -> tuple[bytes | None, Chunks]:
         raise
 
 
-async def _continued(task: asyncio.Task[tuple[bytes | None, Chunks]]) -> Chunks:
+async def _continued(task: asyncio.Task[tuple[bytes | bytearray | None, Chunks]]) -> Chunks:
     first, chunks = await task
     async with aclosing(chunks):
         if first is not None:

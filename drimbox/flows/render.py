@@ -104,7 +104,7 @@ class Render:
         image = KeptImage(archive.place(held), held.ref.study_uid, held.transfer_syntax, spans, held.digest)
         return await self.retrieve.pixels.picture(image, numbers, picture.drawing)
 
-    async def document(self, credentials: Credentials, shown: Shown) -> tuple[int, AsyncGenerator[bytes, None]]:
+    async def document(self, credentials: Credentials, shown: Shown) -> tuple[int, AsyncGenerator[bytes | bytearray, None]]:
         """The length and the bytes of an encapsulated document, as it was put in (PS3.3 §C.24.2)."""
         ref = shown.held.ref
         value = await self.retrieve.bulkdata(
@@ -115,14 +115,14 @@ class Render:
         length = told if value.length - told == told % 2 else value.length  # less the byte that made it even
         return length, self.retrieve.read_bulkdata(value, 0, length)
 
-    async def video(self, shown: Shown) -> tuple[int, AsyncGenerator[bytes, None]]:
+    async def video(self, shown: Shown) -> tuple[int, AsyncGenerator[bytes | bytearray, None]]:
         """The length and the bytes of a video stream, as it is kept."""
         spans = await self.retrieve.archive.spans(shown.held, [1])
         if not spans:
             raise NotFound("video", "its place in the pixel data is not known")
         return sum(span.length for span in spans), self._stream(shown.held, spans)
 
-    async def _stream(self, held: Held, spans: Sequence[Span]) -> AsyncGenerator[bytes, None]:
+    async def _stream(self, held: Held, spans: Sequence[Span]) -> AsyncGenerator[bytes | bytearray, None]:
         for span in spans:
             checksum = 0
             for start in range(0, span.length, CHUNK_BYTES):

@@ -9,22 +9,20 @@ import asyncio
 import contextlib
 import hashlib
 import zlib
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-import orjson
-
 from drimbox.dicom.attributes import text
 from drimbox.dicom.data_set import open_data_set
-from drimbox.dicom.json_model import find_bulkdata, read_metadata
+from drimbox.dicom.json_model import find_bulkdata
 from drimbox.dicom.match import OneOf, Query
 from drimbox.dicom.scan import Limits
 from drimbox.dicom.uid import DEFLATED_EXPLICIT_LITTLE_ENDIAN, EXPLICIT_LITTLE_ENDIAN, TRANSFER_SYNTAXES
-from drimbox.errors import Corrupt, Malformed, NotAcceptable, NotFound, TooLarge
+from drimbox.errors import Corrupt, NotAcceptable, NotFound, TooLarge
 from drimbox.flows.admit import Admit
-from drimbox.model import Credentials, InstanceRef, Span
+from drimbox.model import Credentials, Span
 from drimbox.pixels.images import Pixels
 from drimbox.pixels.kept_file import KeptImage
 from drimbox.storage.archive import Archive
@@ -34,10 +32,7 @@ CHUNK_BYTES: Final = 2**20
 MOST_AT_ONCE_BYTES: Final = 2**24
 """A frame up to this size is read and checked before its first byte leaves; a larger one while it leaves."""
 
-METADATA_BATCH: Final = 16
-"""Instances whose metadata are read by one trip to a thread: about 10 ms of work and 200 KiB of JSON."""
-
-BulkdataUrl = Callable[[InstanceRef], str]
+Chunks = AsyncGenerator[bytes | bytearray, None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +51,15 @@ class Bulkdata:
     offset: int
     length: int
     content: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """Frames that were asked for. in_file: the spans of each, in the order asked; empty when they must be made."""
+
+    transfer_syntax: str
+    spans: tuple[Span, ...]
+    in_file: tuple[tuple[Span, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -90,10 +94,6 @@ class Retrieve:
         found = await self.archive.search(replace(query, limit=query.limit + 1))
         return found[: query.limit], len(found) > query.limit
 
-    async def metadata(self, credentials: Credentials, study: str, series: str = "", sop: str = "") -> list[Offer]:
-        """The instances whose metadata `read_metadata` gives. Raises NotFound."""
-        return await self._offers(credentials, study, series, sop, "metadata")
-
     async def instances(self, credentials: Credentials, study: str, series: str = "", sop: str = "") -> list[Offer]:
         """The instances of a study or of a series, or one of them. Raises NotFound."""
         return await self._offers(credentials, study, series, sop, "instances")
@@ -113,7 +113,8 @@ class Retrieve:
         offers: list[Offer] = []
         for (study, series), sops in wanted.items():
             with contextlib.suppress(NotFound):  # gone since
-                below = await self._offers(credentials, study, series, "", what)
+                await self.admit(credentials, "retrieve", study, " ".join(filter(None, (what, series))))
+                below = await self._held(study, series)
                 offers += [offer for offer in below if sops == {""} or offer.held.ref.sop_uid in sops]
         return offers
 
@@ -121,7 +122,7 @@ class Retrieve:
         self, credentials: Credentials, study: str, series: str, sop: str, numbers: Sequence[int]
     ) -> Offer:
         """Frames of one instance; they are counted from 1. Raises NotFound when there is no such frame."""
-        held = (await self._offers(credentials, study, series, sop, f"{len(numbers)} frames"))[0].held
+        held = (await self._offers(credentials, study, series, sop, "frames"))[0].held
         if held.number_of_frames < 1:
             raise NotFound("frame", "this instance has no pixel data")
         if any(not 1 <= number <= held.number_of_frames for number in numbers):
@@ -144,7 +145,10 @@ class Retrieve:
             return Bulkdata(held, offset, length, open_data_set(file, Limits()).source.read_at(offset, length))
 
     async def _offers(self, credentials: Credentials, study: str, series: str, sop: str, what: str) -> list[Offer]:
-        await self.admit(credentials, "retrieve", study, " ".join(filter(None, (what, series, sop))))
+        await self.admit.images(credentials, study, f"{what} {series}".strip())
+        return await self._held(study, series, sop)
+
+    async def _held(self, study: str, series: str, sop: str = "") -> list[Offer]:
         if self.study_uid not in ("", study):
             raise NotFound("study", "not held here")
         held = await self.archive.held(study, series, sop)
@@ -181,49 +185,38 @@ class Retrieve:
 
     # --- Bytes, once admitted -------------------------------------------------------------------------------------
 
-    async def read_metadata(self, offers: Sequence[Offer], bulkdata_url: BulkdataUrl) -> AsyncGenerator[bytes, None]:
-        """The DICOM JSON array of the instances, in pieces. Raises Corrupt."""
-        opening = b"["
-        for start in range(0, len(offers), METADATA_BATCH):
-            batch = offers[start : start + METADATA_BATCH]
-            yield opening + await asyncio.to_thread(self._metadata, batch, bulkdata_url)
-            opening = b","
-        yield b"]"
-
-    def _metadata(self, offers: Sequence[Offer], bulkdata_url: BulkdataUrl) -> bytes:
-        texts = []
-        for offer in offers:
-            held = offer.held
-            with self.archive.open(held) as file:
-                try:
-                    texts.append(orjson.dumps(read_metadata(file, bulkdata_url(held.ref))))
-                except (Malformed, TooLarge) as error:  # it could be read when it was kept
-                    raise Corrupt("instance", "its metadata cannot be read", detail=f"{held.file}: {error}") from error
-        return b",".join(texts)
-
-    async def read_instance(self, offer: Offer, transfer_syntax: str) -> AsyncGenerator[bytes, None]:
+    async def read_instance(self, offer: Offer, transfer_syntax: str) -> Chunks:
         """The whole instance as a Part 10 file. Raises Corrupt, before the last chunk."""
         held = offer.held
         if transfer_syntax != held.transfer_syntax:
             image = self._image(held, await self.archive.spans(held))
             async with aclosing(self.pixels.instance(image, transfer_syntax)) as pieces:
-                async for chunk in pieces:
-                    yield chunk
+                async for made in pieces:
+                    yield made
             return
         digest = hashlib.sha256()
         for start in range(0, held.size_bytes, CHUNK_BYTES):
-            length = min(CHUNK_BYTES, held.size_bytes - start)
-            chunk = await asyncio.to_thread(self._hashed, held, start, length, digest)
-            if start + length == held.size_bytes and digest.digest() != held.digest:
-                raise Corrupt("instance", "its digest is not the one it was kept with", detail=held.file)
+            chunk = bytearray(min(CHUNK_BYTES, held.size_bytes - start))
+            await self._fill(held, start, memoryview(chunk), digest)
             yield chunk
+
+    async def fill_instance(self, held: Held, view: memoryview) -> None:
+        """Put the whole instance, as it is kept, into `view`, of its size. Raises Corrupt."""
+        await self._fill(held, 0, view, hashlib.sha256())
+
+    async def _fill(self, held: Held, offset: int, view: memoryview, digest: "hashlib._Hash") -> None:
+        """A piece of the kept file, counted in the digest, which leaves the preface out and is checked at the end."""
+        await self.archive.read_into(held, offset, view)
+        digest.update(view[max(0, held.data_set_offset - offset) :])
+        if offset + len(view) == held.size_bytes and digest.digest() != held.digest:
+            raise Corrupt("instance", "its digest is not the one it was kept with", detail=held.file)
 
     async def read_data_set(self, offer: Offer) -> AsyncGenerator[bytes, None]:
         """The bytes of its data set as they were received. Raises Corrupt, before the last chunk."""
         skipped = offer.held.data_set_offset
         async with aclosing(self.read_instance(offer, offer.held.transfer_syntax)) as chunks:
             async for chunk in chunks:
-                yield chunk[skipped:]
+                yield bytes(memoryview(chunk)[skipped:])
                 skipped = 0
 
     async def verify(self, offer: Offer) -> None:
@@ -232,19 +225,8 @@ class Retrieve:
             async for _ in chunks:
                 pass
 
-    def _hashed(self, held: Held, offset: int, length: int, digest: "hashlib._Hash") -> bytes:
-        """A piece of the kept file, counted in the digest, which leaves the preface out."""
-        with self.archive.open(held) as source:
-            chunk = source.read_at(offset, length)
-        if len(chunk) != length:
-            raise Corrupt("file", "shorter than when it was kept", detail=held.file)
-        digest.update(memoryview(chunk)[max(0, held.data_set_offset - offset) :])
-        return chunk
-
-    async def read_frames(
-        self, offer: Offer, transfer_syntax: str, numbers: Sequence[int]
-    ) -> AsyncGenerator["Frame", None]:
-        """The frames, in the order asked for. Raises Corrupt, NotFound."""
+    async def locate(self, offer: Offer, transfer_syntax: str, numbers: Sequence[int]) -> Located:
+        """Where these frames lie. Raises NotFound when that cannot be told, and they cannot be made either."""
         held = offer.held
         spans = await self.archive.spans(held, numbers)
         wanted: dict[int, list[Span]] = {number: [] for number in numbers}
@@ -253,25 +235,45 @@ class Retrieve:
         is_native = transfer_syntax == EXPLICIT_LITTLE_ENDIAN and _has_native_frames(held.transfer_syntax)
         in_file = transfer_syntax == held.transfer_syntax or is_native
         if in_file and all(wanted.values()):
-            for number in numbers:
-                length = sum(span.length for span in wanted[number])
-                yield Frame(length, self._span_bytes(held, wanted[number], length))
-            return
+            return Located(transfer_syntax, spans, tuple(tuple(wanted[number]) for number in numbers))
         if transfer_syntax == held.transfer_syntax and transfer_syntax != EXPLICIT_LITTLE_ENDIAN:
             raise NotFound("frame", "its place in the pixel data is not known")
-        # To be made; or of so few bits that frames do not begin at a byte.
-        async with aclosing(self.pixels.frames(self._image(held, spans), numbers, transfer_syntax)) as frames:
-            async for content in frames:
-                yield Frame(len(content), _whole(content))
+        return Located(transfer_syntax, spans, ())
+
+    async def read_frames(
+        self, offer: Offer, located: Located, numbers: Sequence[int]
+    ) -> AsyncGenerator["Frame", None]:
+        """The frames, in the order asked for. Raises Corrupt, NotFound."""
+        held = offer.held
+        for spans in located.in_file:
+            length = sum(span.length for span in spans)
+            if length <= MOST_AT_ONCE_BYTES:
+                frame = bytearray(length)
+                await self.fill_frame(held, spans, memoryview(frame))
+                yield Frame(length, _whole(frame))
+            else:
+                yield Frame(length, self._checked_spans(held, spans))
+        if not located.in_file:
+            # To be made; or of so few bits that frames do not begin at a byte.
+            image = self._image(held, located.spans)
+            async with aclosing(self.pixels.frames(image, numbers, located.transfer_syntax)) as frames:
+                async for content in frames:
+                    yield Frame(len(content), _whole(content))
 
     def _image(self, held: Held, spans: tuple[Span, ...]) -> KeptImage:
         return KeptImage(self.archive.place(held), held.ref.study_uid, held.transfer_syntax, spans, held.digest)
 
-    async def _span_bytes(self, held: Held, spans: Sequence[Span], length: int) -> AsyncGenerator[bytes, None]:
-        if length <= MOST_AT_ONCE_BYTES:
-            parts = [await self.archive.read_span(held, span) for span in spans]
-            yield parts[0] if len(parts) == 1 else b"".join(parts)
-            return
+    async def fill_frame(self, held: Held, spans: Sequence[Span], view: memoryview) -> None:
+        """Put a frame into `view`, of its length, one span after the other. Raises Corrupt."""
+        start = 0
+        for span in spans:
+            part = view[start : start + span.length]
+            await self.archive.read_into(held, span.offset, part)
+            if zlib.crc32(part) != span.crc32:
+                raise Corrupt("frame", "its checksum is not the one it was kept with", detail=held.file)
+            start += span.length
+
+    async def _checked_spans(self, held: Held, spans: Sequence[Span]) -> Chunks:
         for span in spans:
             checksum = 0
             async for chunk, is_last in self._pieces(held, span.offset, span.length):
@@ -280,9 +282,7 @@ class Retrieve:
                     raise Corrupt("frame", "its checksum is not the one it was kept with", detail=held.file)
                 yield chunk
 
-    async def read_bulkdata(
-        self, value: Bulkdata, start: int = 0, length: int | None = None
-    ) -> AsyncGenerator[bytes, None]:
+    async def read_bulkdata(self, value: Bulkdata, start: int = 0, length: int | None = None) -> Chunks:
         """`length` bytes of the value from `start`; all of them by default."""
         wanted = value.length - start if length is None else length
         if value.content is not None:
@@ -291,10 +291,11 @@ class Retrieve:
         async for chunk, _ in self._pieces(value.held, value.offset + start, wanted):
             yield chunk
 
-    async def _pieces(self, held: Held, offset: int, length: int) -> AsyncGenerator[tuple[bytes, bool], None]:
+    async def _pieces(self, held: Held, offset: int, length: int) -> AsyncGenerator[tuple[bytearray, bool], None]:
         for start in range(0, length, CHUNK_BYTES):
-            size = min(CHUNK_BYTES, length - start)
-            yield await self.archive.read(held, offset + start, size), start + size == length
+            chunk = bytearray(min(CHUNK_BYTES, length - start))
+            await self.archive.read_into(held, offset + start, memoryview(chunk))
+            yield chunk, start + len(chunk) == length
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,10 +303,10 @@ class Frame:
     """One frame on its way out. chunks gives `length` bytes, once."""
 
     length: int
-    chunks: AsyncGenerator[bytes, None]
+    chunks: Chunks
 
 
-async def _whole(content: bytes) -> AsyncGenerator[bytes, None]:
+async def _whole(content: bytes | bytearray) -> Chunks:
     yield content
 
 

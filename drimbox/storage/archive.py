@@ -29,6 +29,8 @@ from drimbox.storage import changes, index, queries, rejections
 from drimbox.storage.changes import Change
 from drimbox.storage.database import Database, Row, Transaction
 from drimbox.storage.index import Held
+from drimbox.storage.metadata import Metadata
+from drimbox.storage.near import expect, read_near
 from drimbox.storage.rejections import Rejected
 from drimbox.storage.reread import read_again
 
@@ -100,6 +102,7 @@ class Archive:
         may_be_new = bool(draft) or not any(root.glob("files/*"))
         self.database = Database(root / (draft or "index.db"), may_be_new=may_be_new)
         self.on_forget: list[Callable[[str], None]] = []  # called with the UID of each study that went
+        self.metadata = Metadata(root, self.database)
         self._files = ThreadPoolExecutor(_FILE_THREADS, thread_name_prefix="archive-files")
 
     @property
@@ -237,6 +240,16 @@ class Archive:
     async def read(self, held: Held, offset: int, length: int) -> bytes:
         """`length` bytes of the kept file. Raises Corrupt when the file is shorter or gone."""
         return await asyncio.wrap_future(self._files.submit(self._read, held, offset, length))
+
+    async def read_into(self, held: Held, offset: int, view: memoryview) -> None:
+        """Fill `view` from `offset`. Raises Corrupt when the file is shorter or gone."""
+        if not read_near(self.place(held), offset, view):
+            view[:] = await self.read(held, offset, len(view))
+
+    def expect(self, expected: Sequence[Held]) -> None:
+        """These will be read soon, in this order."""
+        places = [self.place(held) for held in expected]
+        self._files.submit(lambda: [*map(expect, places)])
 
     async def read_span(self, held: Held, span: Span) -> bytes:
         """The bytes of a span, checked. Raises Corrupt when they are not those that were kept."""

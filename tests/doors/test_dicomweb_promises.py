@@ -18,26 +18,32 @@ from drimbox.errors import Unavailable
 from drimbox.model import Trace
 
 
-def test_every_access_is_traced_and_searches_without_values(box: Box) -> None:
-    before = len(box.traces())
-    box.get("/studies?PatientName=ESSAI*")
-    box.get(f"{path_of('ct')}/frames/1")
-    box.get("/studies/1.2.3")
-    search, frame, unknown = box.traces()[before:]
+def test_every_access_is_traced_and_searches_without_values(tmp_path: Path, originals: dict[str, bytes]) -> None:
+    with closing(Box(tmp_path)) as box:
+        box.keep(originals["ct"])
+        box.get("/studies?PatientName=ESSAI*")
+        for _ in range(3):  # one trace covers them
+            box.get(f"{path_of('ct')}/frames/1")
+        box.get(f"{path_of('ct')}/metadata")
+        box.get("/studies/1.2.3")
+        search, frame, metadata, unknown = box.traces()
     assert (search["action"], search["detail"]) == ("search", "study: 00100010")
     assert (frame["action"], frame["study_uid"], frame["who"]) == ("retrieve", STUDY, "loopback")
+    assert (frame["detail"], metadata["detail"]) == (f"frames {STUDY}.1", f"metadata {STUDY}.1")
     assert unknown["study_uid"] == "1.2.3"
 
 
-def test_no_trail_no_access(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_trail_no_access(tmp_path: Path, originals: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
     async def fail(trace: Trace) -> None:
         raise Unavailable("trail", "cannot be written")
 
-    monkeypatch.setattr(box.trail, "write", fail)
-    for path in ("/studies", path_of("ct"), f"{path_of('ct')}/metadata", f"{path_of('ct')}/frames/1"):
-        reply = box.get(path)
-        assert (reply.status, reply.headers["retry-after"]) == (503, "5")
-        assert set(reply.json) == {"type", "title", "status", "detail", "incident"}
+    with closing(Box(tmp_path)) as box:
+        box.keep(originals["ct"])
+        monkeypatch.setattr(box.trail, "write", fail)
+        for path in ("/studies", path_of("ct"), f"{path_of('ct')}/metadata", f"{path_of('ct')}/frames/1"):
+            reply = box.get(path)
+            assert (reply.status, reply.headers["retry-after"]) == (503, "5")
+            assert set(reply.json) == {"type", "title", "status", "detail", "incident"}
 
 
 def test_spoiled_bytes_are_never_served_as_good(tmp_path: Path, originals: dict[str, bytes]) -> None:

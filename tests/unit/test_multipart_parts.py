@@ -3,7 +3,8 @@
 import pytest
 
 from drimbox.dicomweb.multipart import Multipart
-from drimbox.dicomweb.wado import read_frame_list, read_range
+from drimbox.dicomweb.ranges import read_range
+from drimbox.dicomweb.wado import read_frame_list
 from drimbox.errors import Malformed
 
 PARTS = Multipart("0123456789abcdef", "application/dicom", "1.2.840.10008.1.2.1")
@@ -40,14 +41,34 @@ def test_the_content_type_quotes_the_type_of_the_parts() -> None:
     assert Multipart("b", "image/jls").content_type == 'multipart/related; type="image/jls"; boundary=b'
 
 
-@pytest.mark.parametrize(("text", "numbers"), [("1", (1,)), ("3,1,2", (3, 1, 2)), ("007", (7,)), ("0", (0,))])
+@pytest.mark.parametrize(
+    ("text", "numbers"), [("1", (1,)), ("3,1,2", (3, 1, 2)), ("007", (7,)), ("0", (0,)), ("9,2-4", (9, 2, 3, 4))]
+)
 def test_frames_are_listed_with_commas(text: str, numbers: tuple[int, ...]) -> None:
     assert read_frame_list(text) == numbers
 
 
 @pytest.mark.parametrize(
     "text",
-    ["", "a", "1,", ",1", "1-3", "-1", "1.5", "1, 2", "1,1", "9999999999", "١", ",".join(map(str, range(10_001)))],
+    [
+        "",
+        "a",
+        "1,",
+        ",1",
+        "3-1",
+        "1-2-3",
+        "1-",
+        "1-3,2",
+        "1-10001",
+        "1-5000,6000-12000",
+        "-1",
+        "1.5",
+        "1, 2",
+        "1,1",
+        "9999999999",
+        "١",
+        ",".join(map(str, range(10_001))),
+    ],
 )
 def test_another_frame_list_is_malformed(text: str) -> None:
     with pytest.raises(Malformed):
