@@ -18,6 +18,7 @@ from drimbox.errors import Malformed, NotAcceptable
 MOST_LEVELS: Final = 64
 
 _TAG = re.compile(r"[0-9A-Fa-f]{8}", re.ASCII)
+_NO_DATA: Final = ("0000", "FFFE")  # groups of commands, of items and their ends
 _VRS: Final = frozenset(vr.decode() for vr in LONG_FORM | SHORT_FORM)
 _SHORT: Final = frozenset(vr.decode() for vr in SHORT_FORM)
 _PIXEL_DATA, _TRANSFER_SYNTAX, _AVAILABLE = "7FE00010", "00020010", "00083002"
@@ -65,6 +66,8 @@ def _checked(given: Any, bulk: Mapping[str, Bulk], level: int) -> dict[str, Any]
     for tag, attribute in given.items():
         if not isinstance(attribute, Mapping) or not _TAG.fullmatch(tag) or attribute.get("vr") not in _VRS:
             raise Malformed("metadata", "an attribute is 8 hexadecimal digits, with its vr")
+        if tag.upper().startswith(_NO_DATA):
+            raise Malformed("metadata", "a command element or a delimiter is no attribute of a data set")
         if tag.startswith("0002") or tag[4:] == "0000":
             continue  # of the preface, which is ours; a group length
         vr = attribute["vr"]
