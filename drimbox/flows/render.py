@@ -104,7 +104,9 @@ class Render:
         image = KeptImage(archive.place(held), held.ref.study_uid, held.transfer_syntax, spans, held.digest)
         return await self.retrieve.pixels.picture(image, numbers, picture.drawing)
 
-    async def document(self, credentials: Credentials, shown: Shown) -> tuple[int, AsyncGenerator[bytes | bytearray, None]]:
+    async def document(
+        self, credentials: Credentials, shown: Shown
+    ) -> tuple[int, AsyncGenerator[bytes | bytearray, None]]:
         """The length and the bytes of an encapsulated document, as it was put in (PS3.3 §C.24.2)."""
         ref = shown.held.ref
         value = await self.retrieve.bulkdata(

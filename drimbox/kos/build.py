@@ -5,6 +5,8 @@ the title, the value type of what is no image, the time zone. xds-i: IHE RAD TF 
 trial implementation, with an Image Library; its provisional codes are those of that text.
 """
 
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
 from io import BytesIO
 from typing import Any, Literal, get_args
 
@@ -129,16 +131,16 @@ def _is_also_utf8(text: bytes) -> bool:
     return not text.isascii()
 
 
-def _texts(manifest: Manifest) -> list[str]:
-    """Whatever people wrote, in the pieces it is read in."""
-    patient, referrer = manifest.patient, manifest.referring_physician
-    texts = [manifest.study_description, manifest.study_id, manifest.institution, manifest.act, referrer]
-    texts += [patient.family, patient.given, patient.birth_given_names, patient.used_family, patient.used_given]
-    texts += [code.meaning for code in manifest.regions]
-    texts += [text for series in manifest.series for text in (series.description, series.modality)]
-    texts += [text for selection in manifest.selections for text in (selection.title.meaning, selection.comment)]
-    identifiers = [manifest.accession, manifest.order, patient.ins, patient.local_id]
-    return texts + [text for one in identifiers if one for text in (one.value, one.namespace)]
+def _texts(value: Any) -> Iterator[str]:
+    """Every text of a manifest, in the pieces it is read in; references have none but UIDs."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, tuple) and not (value and isinstance(value[0], ManifestInstance)):
+        for item in value:
+            yield from _texts(item)
+    elif is_dataclass(value):
+        for field in fields(value):
+            yield from _texts(getattr(value, field.name))
 
 
 def _study(manifest: Manifest) -> dict[str, Any]:

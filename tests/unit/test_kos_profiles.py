@@ -241,6 +241,7 @@ def test_mado_is_read_back() -> None:
     [
         ({}, "ISO_IR 100"),  # accents: what the official samples have
         ({"act": "Œsophage"}, "ISO_IR 192"),
+        ({"manufacturer": "DRIMbox €"}, "ISO_IR 192"),
         ({"institution": "Centre 漢"}, "ISO_IR 192"),
         ({"patient": replace(MANIFEST.patient, used_family="ČECH")}, "ISO_IR 192"),
         ({"study_description": "Ã©"}, "ISO_IR 192"),  # in Latin-1 it would be right UTF-8 for something else
