@@ -75,7 +75,7 @@ def test_each_error_leaf_has_a_status() -> None:
         (f"/studies/{STUDY}/series/{STUDY}.1/instances/{STUDY}.1.1/frames/2-1", 400),
         (f"/studies/{STUDY}/series/{STUDY}.1/instances/{STUDY}.1.1/frames/", 404),
         (f"/studies/{STUDY}/series/{STUDY}.1/instances/{STUDY}.1.1/bulkdata/", 404),
-        (f"/studies/{STUDY}/series/{STUDY}.1/instances/{STUDY}.1.1/rendered", 404),
+        (f"/studies/{STUDY}/series/{STUDY}.1/instances/{STUDY}.1.1/drawn", 404),
         ("/studies/../../etc/passwd", 404),
         ("/studies/%2e%2e%2fetc%2fpasswd", 404),
         ("/studies/1.2.3'--", 400),
