@@ -23,9 +23,11 @@ from drimbox.flows.consult import Consult
 from drimbox.flows.describe import Describe
 from drimbox.flows.desk import Desk
 from drimbox.flows.exams import Exams
+from drimbox.flows.follow import Follow
 from drimbox.flows.ingest import Ingest
 from drimbox.flows.lifecycle import Lifecycle
 from drimbox.flows.publish import Publish
+from drimbox.flows.remove import Remove
 from drimbox.flows.retrieve import Retrieve
 from drimbox.flows.store import Store
 from drimbox.hl7.mllp import Hl7Door
@@ -161,11 +163,13 @@ def _wire(
         metadata_max_bytes=settings.http.metadata_max_bytes,
         held=held.pop_all(),
     )
-    root.own = DicomWeb(retrieve, retrieve_base, Store(ingest))
+    root.own = DicomWeb(retrieve, retrieve_base, Store(ingest), Remove(own, admit))
     root.consult = consult
     root.loan = Retrieve(visiting, admit, pixels)
     root.public = public
-    root.api = create_api(Desk(outbox, admit), consult, settings.dmp.ins_authority, lambda: _is_ready(node, outbox))
+    root.api = create_api(
+        Desk(outbox, admit), consult, Follow(own, admit), settings.dmp.ins_authority, lambda: _is_ready(node, outbox)
+    )
     return node
 
 

@@ -19,6 +19,7 @@ from drimbox.dicom.part10 import InMemory, read_preface
 from drimbox.dicomweb.door import DicomWeb
 from drimbox.flows.admit import Admit
 from drimbox.flows.ingest import Ingest
+from drimbox.flows.remove import Remove
 from drimbox.flows.retrieve import Retrieve
 from drimbox.flows.store import Store
 from drimbox.pixels.cache import FrameCache
@@ -103,8 +104,11 @@ class Box:
         self.ingest = Ingest(self.archive, admit, max_object_bytes)
         self.pixels = self.run(self._start_pixels(lossy))
         self.retrieve = Retrieve(self.archive, admit, self.pixels, only_study)
+        door = DicomWeb(self.retrieve, ROOT)
+        if not only_study:
+            door = DicomWeb(self.retrieve, ROOT, Store(self.ingest), Remove(self.archive, admit))
         config = uvicorn.Config(
-            DicomWeb(self.retrieve, ROOT, None if only_study else Store(self.ingest)),  # type: ignore[arg-type]
+            door,  # type: ignore[arg-type]
             port=0, lifespan="off", ws="none", log_config=None, access_log=False, root_path="",
         )  # fmt: skip
         self.server = uvicorn.Server(config)

@@ -54,6 +54,7 @@ ROUTES: Final = (
         for form in ("rendered", "thumbnail")
     ),
     *(Route("Store", "POST", path, _STORED, _SENT) for path in ("studies", _STUDY)),
+    *(Route("Delete", "DELETE", path, ()) for path in (_STUDY, _SERIES, _SOP)),
 )
 
 

@@ -23,6 +23,7 @@ from drimbox.dicomweb.stow import Stow
 from drimbox.dicomweb.wado import Wado
 from drimbox.errors import NotFound
 from drimbox.flows.describe import Describe
+from drimbox.flows.remove import Remove
 from drimbox.flows.render import Render
 from drimbox.flows.retrieve import Retrieve
 from drimbox.flows.store import Store
@@ -35,12 +36,13 @@ _BULKDATA_PATH = re.compile(r"[0-9A-Za-z./_-]{1,512}", re.ASCII)
 class DicomWeb:
     """One service root, on one archive. root: its public URL, without a slash at the end.
 
-    store: the way in, None where nothing is taken in (a visit).
+    store, remove: None where nothing is taken in, or out (a visit).
     """
 
     retrieve: Retrieve
     root: str
     store: Store | None = None
+    remove: Remove | None = None
     wado: Wado = field(init=False)
     metadata: MetadataAnswers = field(init=False)
     rendered: Rendered = field(init=False)
@@ -56,8 +58,8 @@ class DicomWeb:
         object.__setattr__(self, "rendered", Rendered(Render(retrieve), self.wado.url))
         object.__setattr__(self, "searches", Searches(retrieve, self.root))
         object.__setattr__(self, "stow", Stow(self.store, self.root) if self.store else None)
-        services = ["Capabilities", "Search", "Retrieve", *(["Store"] if self.store else [])]
-        object.__setattr__(self, "routes", offered(services))
+        parts = {"Capabilities": True, "Search": True, "Retrieve": True, "Store": self.store, "Delete": self.remove}
+        object.__setattr__(self, "routes", offered([name for name, part in parts.items() if part]))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
@@ -92,6 +94,9 @@ class DicomWeb:
         match method, path:
             case "POST", ["studies", *study] if self.stow:
                 return await self.stow.answer(request, receive, checked_uid(study[0]) if study else "")
+            case "DELETE", ["studies", *uids] if self.remove:
+                await self.remove(request.credentials, *(checked_uid(uid) for uid in uids[::2]))
+                return Answer(204, [])
         raise NotFound("resource", "no such path in this service")
 
     async def _route(self, request: Request, path: Sequence[str]) -> Answer:

@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Callable
-from typing import Annotated, Any, Final
+from dataclasses import asdict
+from typing import Annotated, Any, Final, Literal
 
-from fastapi import FastAPI, Path, Request
+from fastapi import FastAPI, Path, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, Field
@@ -14,11 +15,14 @@ from drimbox.dicom.uid import checked_uid
 from drimbox.errors import DrimboxError, Malformed
 from drimbox.flows.consult import Consult
 from drimbox.flows.desk import Desk
+from drimbox.flows.follow import MOST, Follow
 from drimbox.model import Credentials, Identifier
 from drimbox.problems import problem, refuse
 
 _INS: Final = re.compile(r"[0-9]{13}|[0-9]{15}|[12][0-9]{4}[0-9AB][0-9]{7}([0-9]{2})?", re.ASCII)
 _JobId = Annotated[int, Path(ge=1, le=2**63 - 1)]  # what a row of SQLite can be called
+_Place = Annotated[str, Query(max_length=64)]
+_Most = Annotated[int, Query(ge=1, le=MOST)]
 _BY_MONITORS: Final = ["GET", "HEAD"]
 
 
@@ -83,7 +87,26 @@ class VisitProgress(BaseModel):
     complete: bool
 
 
-def create_api(desk: Desk, consult: Consult, ins_authority: str, ready: Callable[[], bool]) -> FastAPI:
+class Change(BaseModel):
+    """Something that happened to an instance. at: seconds since 1970. shown: can it be found now, whatever happened?"""
+
+    kind: Literal["arrived", "rejected", "removed", "restored", "set aside"]
+    study_uid: str
+    series_uid: str
+    sop_uid: str
+    at: float
+    shown: bool
+
+
+class ChangeList(BaseModel):
+    """The oldest first. next: to be given as `since`. more: is there something after it already?"""
+
+    items: list[Change]
+    next: str
+    more: bool
+
+
+def create_api(desk: Desk, consult: Consult, follow: Follow, ins_authority: str, ready: Callable[[], bool]) -> FastAPI:
     """The API as an ASGI application. ready: is every door open and the volume sound?"""
     api = FastAPI(title="DRIMbox", version="1", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json")
 
@@ -107,6 +130,13 @@ def create_api(desk: Desk, consult: Consult, ins_authority: str, ready: Callable
         """The current KOS."""
         data = await desk.current_manifest(_credentials(request), checked_uid(study_uid))
         return Response(data, media_type="application/dicom")
+
+    @api.get("/api/v1/changes")
+    async def changes(request: Request, since: _Place = "", limit: _Most = 100) -> ChangeList:
+        """What happened in the archive after `since`, which an earlier answer gave as `next`."""
+        found, more = await follow(_credentials(request), since, limit)
+        items = [Change(kind=one.kind, **asdict(one.ref), at=one.at, shown=one.shown) for one in found]
+        return ChangeList(items=items, next=found[-1].place if found else since, more=more)
 
     @api.get("/api/v1/patients/{ins}/documents")
     async def documents(request: Request, ins: str) -> list[ListedDocument]:

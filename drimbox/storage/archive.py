@@ -228,6 +228,18 @@ class Archive:
         """What rejection notes took out of use of a study."""
         return await self.database.reading(lambda: rejections.list_rejected(self.database.read_here, study_uid))
 
+    async def take_out(self, study_uid: str, series_uid: str = "", sop_uid: str = "") -> int:
+        """Take what is shown of a study, a series or an instance out of use; how many instances there were."""
+
+        def work(transaction: Transaction) -> int:
+            now = clock.now().timestamp()
+            count = rejections.take_out(transaction, study_uid, series_uid, sop_uid, now)
+            if count:
+                changes.note(transaction, study_uid, now)
+            return count
+
+        return await self.database.write(work)
+
     async def spans(self, held: Held, frame_numbers: Sequence[int] | None = None) -> tuple[Span, ...]:
         """Where its frames lie, or those asked for, in order."""
         count = held.number_of_frames if frame_numbers is None else len(frame_numbers)

@@ -16,6 +16,9 @@ from drimbox.kos.rejection import EXPIRED, Rejection, find_rejection
 from drimbox.model import InstanceRef
 from drimbox.storage.database import Read, Transaction
 
+REMOVED: Final = "removed"
+"""The title of what an operator removed; those of notes are codes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
@@ -48,11 +51,31 @@ def record(transaction: Transaction, rejection: Rejection, now: float) -> frozen
     return frozenset(ref.study_uid for ref in rejection.rejected)
 
 
-def restore(transaction: Transaction, sop_uid: str, now: float) -> bool:
-    """An instance was sent again: show it when only its retention had expired. True when it was not shown before."""
+def take_out(transaction: Transaction, study_uid: str, series_uid: str, sop_uid: str, now: float) -> int:
+    """Take what is shown of a study, a series or an instance out of use, as an operator says; how many there were."""
+    where, values = "i.study_uid = ?", [study_uid]
+    for column, uid in (("series_uid", series_uid), ("sop_uid", sop_uid)):
+        if uid:
+            where += f" AND i.{column} = ?"
+            values.append(uid)
+    # Each removal has a name of its own, in the place of the note's: the same instance may be removed again.
     transaction.execute(
-        "UPDATE rejected SET restored_at = ? WHERE sop_uid = ? AND title = ? AND restored_at IS NULL",
-        (now, sop_uid, EXPIRED),
+        "INSERT INTO rejected (study_uid, series_uid, sop_uid, note_uid, title, rejected_at) "  # noqa: S608
+        "SELECT i.study_uid, i.series_uid, i.sop_uid, ?, ?, ? FROM instance i "
+        f"WHERE {where} AND {shown_instance('i')} ORDER BY i.id",
+        (f"removed-{now:.6f}", REMOVED, now, *values),
+    )
+    return transaction.changes()
+
+
+def restore(transaction: Transaction, sop_uid: str, now: float) -> bool:
+    """An instance was sent again: show it when only its retention had expired, or an operator had removed it.
+
+    True when it was not shown before.
+    """
+    transaction.execute(
+        "UPDATE rejected SET restored_at = ? WHERE sop_uid = ? AND title IN (?, ?) AND restored_at IS NULL",
+        (now, sop_uid, EXPIRED, REMOVED),
     )
     return transaction.changes() > 0
 
