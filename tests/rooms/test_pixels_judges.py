@@ -21,16 +21,8 @@ from drimbox.pixels.pool import Pool
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 EXPLICIT, RLE = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.5"
-BASELINE, EXTENDED, SV1, JPEG_LS, NEAR = (f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 70, 80, 81))
-J2K, J2K_ANY, HTJ2K = (f"1.2.840.10008.1.2.4.{n}" for n in (90, 91, 201))
-READERS = {
-    RLE: "dcmdrle",
-    SV1: "dcmdjpeg",
-    BASELINE: "dcmdjpeg",
-    EXTENDED: "dcmdjpeg",
-    JPEG_LS: "dcmdjpls",
-    NEAR: "dcmdjpls",
-}
+BASELINE, SV1, JPEG_LS, NEAR, J2K, J2K_ANY = (f"1.2.840.10008.1.2.4.{n}" for n in (50, 70, 80, 81, 90, 91))
+READERS = {RLE: "dcmdrle", SV1: "dcmdjpeg", BASELINE: "dcmdjpeg", JPEG_LS: "dcmdjpls", NEAR: "dcmdjpls"}
 SOURCES = ("CT_small.dcm", "MR_small.dcm", "examples_rgb_color.dcm", "examples_palette.dcm")
 
 
@@ -80,9 +72,9 @@ async def test_dcmtk_reads_what_lost_a_little(room, tmp_path, syntax):
     assert got.LossyImageCompression == "01"
 
 
-@pytest.mark.parametrize("syntax", [RLE, SV1, JPEG_LS, J2K, HTJ2K, NEAR, J2K_ANY, BASELINE])
+@pytest.mark.parametrize("syntax", [RLE, SV1, JPEG_LS, J2K, NEAR, J2K_ANY, BASELINE])
 async def test_dciodvfy_finds_no_error_we_made(room, tmp_path, syntax):
-    """Whatever it says of the original, it says no more of what is made of it."""
+    """Whatever it says of the original, it says no more of what is made of it. HTJ2K it does not know."""
     name = "examples_rgb_color.dcm"
     before = errors(await made(room, tmp_path, name, EXPLICIT))
     assert errors(await made(room, tmp_path, name, syntax)) <= before
