@@ -44,6 +44,9 @@ _ERROR_OF: dict[str, tuple[str, str, str]] = {
     "trigger event": ("201", "Unsupported event code", "MSH^1^9^1^2"),
     "version": ("203", "Unsupported version id", "MSH^1^12"),
     "patient": ("204", "Unknown key identifier", "PID^1^3"),
+    "accession number": ("204", "Unknown key identifier", "IPC^1^1"),
+    "IPC-3": ("102", "Data type error", "IPC^1^3"),
+    "MRG": _SEGMENT_SEQUENCE,
 }
 _WRONG_DATA = ("102", "Data type error", "")
 _INTERNAL = ("207", "Application internal error", "")
@@ -52,7 +55,7 @@ _INTERNAL = ("207", "Application internal error", "")
 def build_ack(header: Segment | None, error: DrimboxError | None, at: datetime, control_id: str) -> bytes:
     """Build the answer, without the MLLP frame.
 
-    header: MSH of the message, None when it could not be read. error: None when the report is kept. control_id: our
+    header: MSH of the message, None when it could not be read. error: None when what it says is kept. control_id: our
     MSH-10, new. What was received goes back unescaped, then escaped again by `build_segment`.
     """
 

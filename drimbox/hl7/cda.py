@@ -11,6 +11,7 @@ from lxml import etree
 
 from drimbox.dicom.uid import checked_uid
 from drimbox.errors import Malformed, TooLarge
+from drimbox.hl7.identity import sex_of
 from drimbox.kos.codes import INS_NAMESPACES
 from drimbox.model import Code, Exam, Identifier, Patient, Professional, Structure
 
@@ -47,6 +48,9 @@ class ClinicalDocument:
     sector: Code | None
     practice: Code | None
     exams: tuple[Exam, ...]
+    set_id: Identifier | None
+    version: int
+    replaces: tuple[Identifier, ...]
 
 
 def read_cda(data: bytes) -> ClinicalDocument:
@@ -75,7 +79,25 @@ def read_cda(data: bytes) -> ClinicalDocument:
         sector=_told(_find(root, "componentOf/encompassingEncounter/location/healthCareFacility/code")),
         practice=next(filter(None, (_told(_find(p, "standardIndustryClassCode")) for p in performers)), None),
         exams=_exams(root),
+        set_id=_instance_id(_find(root, "setId")),
+        version=_version(root),
+        replaces=tuple(_replaced(root)),
     )
+
+
+def _version(root: etree._Element) -> int:
+    """versionNumber; 0 when it is none."""
+    number = _value(root, "versionNumber")
+    return int(number) if number.isdecimal() and number.isascii() and len(number) < 10 else 0
+
+
+def _replaced(root: etree._Element) -> Iterator[Identifier]:
+    """The documents this one takes the place of; a transformation (XFRM) or an addendum (APND) replaces nothing."""
+    for related in root.iterfind(_path("relatedDocument")):
+        if related.get("typeCode") == "RPLC":
+            for node in related.iterfind(_path("parentDocument/id")):
+                if identifier := _instance_id(node):
+                    yield identifier
 
 
 def _parse(data: bytes) -> etree._Element:
@@ -125,11 +147,6 @@ def _patient(root: etree._Element) -> Patient:
         sex=sex_of(sex.get("code", "") if sex is not None else ""),
         birth_place=_text(person, "birthplace/place/addr/county"),
     )
-
-
-def sex_of(code: str) -> str:
-    """M or F, U for anything else told, empty for nothing told (HL7 tables 0001 and AdministrativeGender)."""
-    return code if code in ("M", "F", "") else "U"
 
 
 def _identifiers(parent: etree._Element | None) -> Iterator[Identifier]:
@@ -264,9 +281,16 @@ def _order(node: etree._Element) -> _Order:
 
 
 def _document_id(root: etree._Element) -> Identifier:
-    node = _find(root, "id")
-    if node is None or not node.get("root"):
+    identifier = _instance_id(_find(root, "id"))
+    if identifier is None:
         raise Malformed("required field", "the CDA has no id")
+    return identifier
+
+
+def _instance_id(node: etree._Element | None) -> Identifier | None:
+    """An II of HL7 v3: a root alone is whole."""
+    if node is None or not node.get("root"):
+        return None
     return Identifier(node.get("extension", ""), node.get("root", ""))
 
 

@@ -131,6 +131,13 @@ def parse_message(data: bytes) -> Message:
     return Message(data, (header, *(_segment(line, header.encoding) for line in whole[1:])))
 
 
+def message_id(message: Message) -> str:
+    """What identifies a message for replays: MSH-3, MSH-4 and MSH-10. Raises Malformed without MSH-10."""
+    if not message.header.text(10):
+        raise Malformed("required field", "MSH-10, the control id, is empty")
+    return "|".join(message.header.text(number) for number in (3, 4, 10))
+
+
 def parse_header(data: bytes) -> Segment:
     """Read MSH alone, from a message that may be cut or wrong further down. Raises Malformed, TooLarge."""
     body = data.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n ")

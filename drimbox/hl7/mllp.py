@@ -14,9 +14,9 @@ from drimbox import clock
 from drimbox.auth.policy import is_hl7_sender
 from drimbox.errors import DrimboxError, TooLarge, Unavailable
 from drimbox.hl7.ack import build_ack
+from drimbox.hl7.inbound import Inbound, read_inbound
 from drimbox.hl7.message import Segment, parse_header, parse_message
-from drimbox.hl7.report import read_report
-from drimbox.model import Credentials, Report
+from drimbox.model import Credentials, PatientMerge, Report, StudyNotice
 from drimbox.settings import Hl7
 
 log = logging.getLogger(__name__)
@@ -27,10 +27,15 @@ _CHUNK_BYTES = 65536
 _CLOSE_TIMEOUT_S = 5.0
 
 
+Outcome = Literal["accepted", "replayed"]
+
+
 class Publishing(Protocol):
     """The flow behind this door."""
 
-    async def report_arrived(self, report: Report, credentials: Credentials) -> Literal["accepted", "replayed"]: ...
+    async def report_arrived(self, report: Report, credentials: Credentials) -> Outcome: ...
+    async def study_noticed(self, notice: StudyNotice, credentials: Credentials) -> Outcome: ...
+    async def patients_merged(self, merge: PatientMerge, credentials: Credentials) -> Outcome: ...
 
 
 class Hl7Door:
@@ -113,6 +118,15 @@ class Hl7Door:
             finally:
                 self._answering.discard(task)
 
+    async def _hand_over(self, inbound: Inbound, credentials: Credentials) -> Outcome:
+        match inbound:
+            case Report():
+                return await self._publish.report_arrived(inbound, credentials)
+            case StudyNotice():
+                return await self._publish.study_noticed(inbound, credentials)
+            case PatientMerge():
+                return await self._publish.patients_merged(inbound, credentials)
+
     async def _answer(self, frame: "_Frame", address: str) -> bytes:
         """The answer to one message. Never raises: whatever happens, the sender is told."""
         header: Segment | None = None
@@ -122,26 +136,26 @@ class Hl7Door:
             header = await asyncio.to_thread(parse_header, frame.data)
             if not frame.is_whole:
                 raise TooLarge("message", f"over {self._settings.max_message_bytes} bytes")
-            report = await asyncio.to_thread(_read, frame.data)
+            inbound = await asyncio.to_thread(_read, frame.data)
             credentials = Credentials("hl7", address, calling=header.text(3), called=header.text(5))
             async with asyncio.timeout(self._settings.message_timeout_s):
-                outcome = await self._publish.report_arrived(report, credentials)
-            log.info("hl7_report_arrived", extra={**size, "outcome": outcome})
+                outcome = await self._hand_over(inbound, credentials)
+            log.info("hl7_message_kept", extra={**size, "kind": type(inbound).__name__, "outcome": outcome})
         except DrimboxError as refusal:
             error = refusal
-            log.warning("hl7_report_refused", extra={**size, "reason": str(refusal), "detail": refusal.detail})
+            log.warning("hl7_message_refused", extra={**size, "reason": str(refusal), "detail": refusal.detail})
         except TimeoutError:
-            error = Unavailable("node", "the report could not be kept in time: send it again")
-            log.exception("hl7_report_not_kept_in_time", extra=size)
+            error = Unavailable("node", "it could not be kept in time: send it again")
+            log.exception("hl7_message_not_kept_in_time", extra=size)
         except Exception:
             incident = secrets.token_hex(8)
             error = Unavailable("node", f"internal error, incident {incident}")
-            log.exception("hl7_report_failed", extra={**size, "incident": incident})
+            log.exception("hl7_message_failed", extra={**size, "incident": incident})
         return build_ack(header, error, clock.now(), secrets.token_hex(10))
 
 
-def _read(data: bytes) -> Report:
-    return read_report(parse_message(data))
+def _read(data: bytes) -> Inbound:
+    return read_inbound(parse_message(data))
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,8 +31,6 @@ def report_keys(report: Report) -> tuple[str, ...]:
     """What a report can be found by."""
     keys = [f"study:{exam.study_uid}" for exam in report.exams]
     keys.append(f"doc:{report.document_id.authority}^{report.document_id.value}")
-    if report.set_id is not None:
-        keys.append(f"set:{report.set_id.authority}^{report.set_id.value}")
     if report.number:
         keys.append(f"num:{_sender(report)}|{report.number}")
     for kind, identifier in (("ins", report.patient.ins), ("ipp", report.patient.local_id)):
@@ -43,7 +41,7 @@ def report_keys(report: Report) -> tuple[str, ...]:
 
 def related_keys(report: Report) -> tuple[str, ...]:
     """By which keys another version of `report` may be known."""
-    keys = [key for key in report_keys(report) if key.startswith(("study:", "doc:", "set:", "num:"))]
+    keys = [key for key in report_keys(report) if key.startswith(("study:", "doc:", "num:"))]
     keys += [f"doc:{document.authority}^{document.value}" for document in report.replaces]
     if report.parent_number:
         keys.append(f"num:{_sender(report)}|{report.parent_number}")
@@ -54,14 +52,14 @@ def succession(report: Report, known: Iterable[Known]) -> Succession:
     """Say what becomes of `report` and of those it has to do with.
 
     The CDA tells which document it replaces, or of which set it is a version; failing that, the numbers of the MDM;
-    failing that, a correction or a deletion is about the reports of the same exam. An older version that comes late is
-    kept and changes nothing. Raises Conflict when a deletion names another patient than the report (P16).
+    failing that, a correction or a deletion is about the reports of the same exam. A set counts for one exam only: RIS
+    in service, and the official samples, put every report in the same set. An older version that comes late is kept and
+    changes nothing. Raises Conflict when a deletion names another patient than the report (P16).
     """
     others = list(known)
     versions = [other for other in others if _is_version(report, other.report)]
     if not versions and report.status != "F":
-        studies = {exam.study_uid for exam in report.exams}
-        versions = [other for other in others if studies & {exam.study_uid for exam in other.report.exams}]
+        versions = [other for other in others if _is_of_one_exam(report, other.report)]
     current = [other for other in versions if other.status == "current"]
     if report.status == "D":
         if any(_ins(other.report) != _ins(report) for other in current):
@@ -74,11 +72,15 @@ def succession(report: Report, known: Iterable[Known]) -> Succession:
 
 def _is_version(report: Report, other: Report) -> bool:
     return (
-        (report.set_id is not None and report.set_id == other.set_id)
+        (report.set_id is not None and report.set_id == other.set_id and _is_of_one_exam(report, other))
         or report.document_id == other.document_id
         or other.document_id in report.replaces
         or (bool(report.parent_number) and report.parent_number == other.number and _sender(report) == _sender(other))
     )
+
+
+def _is_of_one_exam(report: Report, other: Report) -> bool:
+    return not {exam.study_uid for exam in report.exams}.isdisjoint(exam.study_uid for exam in other.exams)
 
 
 def _sender(report: Report) -> str:

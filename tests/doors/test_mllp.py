@@ -184,9 +184,9 @@ REFUSED: list[tuple[str, bytes, str, str]] = [
         "101",
     ),
     ("query", b"MSH|^~\\&|A|B|C|D|2026||QRY^A19|9|P|2.5\r", "MSA|AR|9", "200"),
-    ("MDM^T10", b"MSH|^~\\&|A|B|C|D|2026||MDM^T10^MDM_T02|9|P|2.6\r", "MSA|AR|9", "201"),
+    ("MDM^T01", b"MSH|^~\\&|A|B|C|D|2026||MDM^T01^MDM_T02|9|P|2.6\r", "MSA|AR|9", "201"),
     ("version", b"MSH|^~\\&|A|B|C|D|2026||ORU^R01|9|P|2.9\r", "MSA|AR|9", "203"),
-    ("deletion", build_oru(Study("1.2.3"), AT, status="D", message_id="9"), "MSA|AR|9", "201"),
+    ("no study changed", b"MSH|^~\\&|A|B|C|D|2026||OMI^O23|9|P|2.5.1\r", "MSA|AE|9", "101"),
 ]
 
 
@@ -224,7 +224,7 @@ async def test_a_bug_is_answered_with_an_incident_number(
     publish.raises = RuntimeError("a bug")
     await sender.send(framed(report()))
     answer = await sender.answer()
-    (record,) = [record for record in caplog.records if record.message == "hl7_report_failed"]
+    (record,) = [record for record in caplog.records if record.message == "hl7_message_failed"]
     assert answer[1] == "MSA|AR|1"
     assert record.incident in answer[2]  # type: ignore[attr-defined]
     publish.raises = None
@@ -308,7 +308,7 @@ async def test_no_log_names_the_patient(publish: Publish, caplog: pytest.LogCapt
             await sender.send(framed(message))
             await sender.answer()
     text = " ".join(f"{record.getMessage()} {record.__dict__} {record.exc_text}" for record in caplog.records)
-    assert "hl7_report_arrived" in text and "hl7_report_refused" in text
+    assert "hl7_message_kept" in text and "hl7_message_refused" in text
     for value in ("PAT-TROIS", "DOMINIQUE", "279035121518989", "IPP101", "PID1", "ACC1"):
         assert value not in text
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from drimbox.errors import DrimboxError, Malformed
 from drimbox.hl7.ack import build_ack
 from drimbox.hl7.cda import read_cda
+from drimbox.hl7.inbound import read_inbound
 from drimbox.hl7.message import build_segment, parse_header, parse_message
-from drimbox.hl7.report import read_report
 from drimbox.sandbox.ris import Study, build_oru
 from drimbox.sandbox.ris_document import PATIENT, build_cda
 
@@ -42,9 +42,9 @@ def test_a_segment_is_read_as_it_was_written(fields):
 @example(b"MSH|^~\\&|\\X41\\|||||ORU^R01|1|P|2.5\rOBX|1|ED|18748-4||!\r")
 def test_any_bytes_are_read_or_refused(data):
     with suppress(DrimboxError):
-        read_report(parse_message(b"MSH|^~\\&|A|B|C|D|2026||ORU^R01|1|P|2.5\r" + data))
+        read_inbound(parse_message(b"MSH|^~\\&|A|B|C|D|2026||ORU^R01|1|P|2.5\r" + data))
     with suppress(DrimboxError):
-        read_report(parse_message(data))
+        read_inbound(parse_message(data))
 
 
 @settings(deadline=None)
@@ -54,7 +54,7 @@ def test_a_damaged_report_is_read_or_refused(data):
     for _ in range(data.draw(st.integers(1, 10))):
         damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
     with suppress(DrimboxError):
-        read_report(parse_message(bytes(damaged)))
+        read_inbound(parse_message(bytes(damaged)))
 
 
 @settings(deadline=None)
@@ -77,6 +77,6 @@ def test_an_answer_is_always_three_segments_at_most(noise):
 
 
 def test_the_played_report_has_the_patient_it_was_given():
-    report = read_report(parse_message(REPORT))
+    report = read_inbound(parse_message(REPORT))
     assert report.patient.ins == PATIENT.ins
     assert report.exams[0].study_uid == "1.2.3"

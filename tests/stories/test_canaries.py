@@ -49,7 +49,7 @@ async def test_no_word_of_a_patient_is_in_the_log_or_the_trail(tmp_path):
     log = (tmp_path / "node.log").read_text()
     trail = "".join(file.read_text() for file in (tmp_path / "node" / "trail").iterdir())
     assert "request_refused" in log
-    assert "hl7_report_refused" in log
+    assert "hl7_message_refused" in log
     assert '"action":"retrieve"' in trail
     for word in WORDS:
         assert word not in log

@@ -6,9 +6,10 @@ import subprocess
 import sys
 
 import pytest
-from making import STUDY, ct
+from making import STUDY, ct, rejection_note
 from network import AT, Site, eventually, get, running
 
+from drimbox.kos.read import read_manifest
 from drimbox.pacs.store import send_files
 from drimbox.sandbox.dmp_misbehave import Misbehaviour
 from drimbox.sandbox.ris import Study, build_oru, send_report
@@ -84,6 +85,60 @@ async def test_a_late_image_replaces_the_manifest(tmp_path, slices):
         assert [item["kind"] for item in items] == ["replace", "publish"]
         documents = dmp.app.documents()
         assert sorted(document.status.rpartition(":")[2] for document in documents) == ["Approved", "Deprecated"]
+
+
+def held(dmp):
+    """What the DMP shows as current: how many instances each manifest refers to."""
+    return [
+        sum(len(series.instances) for series in read_manifest(document.content).series)
+        for document in dmp.app.documents()
+        if document.status.endswith("Approved")
+    ]
+
+
+async def test_a_corrected_report_replaces_and_a_deleted_one_withdraws(tmp_path, slices):
+    async with running(tmp_path) as site, site.dmp() as dmp:
+        await send(site, slices)
+        await report(site)
+        await settled(site)
+        assert "MSA|AA|" in await report(site, status="C")
+        await settled(site, jobs=2)
+        assert held(dmp) == [3]
+        assert len(dmp.app.documents("")) >= 2
+        assert "MSA|AA|" in await report(site, status="D")
+        items = await settled(site, jobs=3)
+        assert [item["kind"] for item in items] == ["withdraw", "replace", "publish"]
+        assert held(dmp) == []
+
+
+async def test_rejected_images_leave_the_manifest_and_the_last_of_them_withdraws_it(tmp_path, slices):
+    async with running(tmp_path) as site, site.dmp() as dmp:
+        await send(site, slices)
+        await report(site)
+        await settled(site)
+        note = tmp_path / "note.dcm"
+        rejection_note("113001", ct(1, 1)).save_as(note, enforce_file_format=True)
+        await send(site, note)
+        await settled(site, jobs=2)
+        assert held(dmp) == [2]
+        rejection_note("113001", ct(1, 2), ct(1, 3), number=2).save_as(note, enforce_file_format=True)
+        await send(site, note)
+        items = await settled(site, jobs=3)
+        assert [item["kind"] for item in items] == ["withdraw", "replace", "publish"]
+        assert held(dmp) == []
+
+
+async def test_an_exam_that_is_taken_back_is_withdrawn(tmp_path, slices):
+    async with running(tmp_path) as site, site.dmp() as dmp:
+        await send(site, slices)
+        await report(site)
+        await settled(site)
+        lines = ("MSH|^~\\&|RIS|CENTRE|BOX|SITE|20260102||OMI^O23^OMI_O23|77|P|2.5.1", "ORC|CA", f"IPC|ACC1|RP|{STUDY}")
+        answer = await asyncio.to_thread(send_report, "127.0.0.1", site.node.hl7_port, "\r".join(lines).encode())
+        assert "MSA|AA|77" in answer
+        items = await settled(site, jobs=2)
+        assert [item["kind"] for item in items] == ["withdraw", "publish"]
+        assert held(dmp) == []
 
 
 async def test_the_same_report_again_changes_nothing(tmp_path, slices):

@@ -10,8 +10,8 @@ import pytest
 
 from drimbox.errors import Conflict, DrimboxError, Malformed, NotAcceptable, TooLarge
 from drimbox.hl7.cda import read_cda
+from drimbox.hl7.inbound import read_inbound
 from drimbox.hl7.message import parse_message
-from drimbox.hl7.report import read_report
 from drimbox.model import Code, Identifier, Report
 
 ROOT = Path(__file__).parents[2]
@@ -47,7 +47,7 @@ def message(
 
 
 def read(data: bytes) -> Report:
-    return read_report(parse_message(data))
+    return read_inbound(parse_message(data))
 
 
 def flag(name: str, value: str) -> str:
@@ -218,12 +218,9 @@ def test_structure_of_the_signer_from_prt_when_the_cda_leaves_it_out():
 @pytest.mark.parametrize(
     ("changes", "what"),
     [
-        ({"kind": "OMI^O23^OMI_O23"}, "message type"),
         ({"kind": "ACK^R01^ACK"}, "message type"),
         ({"kind": "ORU^R03"}, "trigger event"),
-        ({"kind": "MDM^T10^MDM_T02"}, "trigger event"),
-        ({"kind": "MDM^T04^MDM_T02"}, "trigger event"),
-        ({"status": "D"}, "trigger event"),
+        ({"kind": "ADT^A01^ADT_A01"}, "trigger event"),
         ({"status": "P"}, "OBX-11"),
         ({"version": "3.0"}, "version"),
         ({"charset": "KLINGON"}, "MSH-18"),
@@ -344,12 +341,26 @@ def test_ans_sample_informal():
     assert report.exams[0].accession == Identifier("0901160050", "1.2.840.113619.2.62.994044785528.27")
 
 
-@pytest.mark.parametrize(
-    "name", ["mdm-t04-deletion.er7", "mdm-t10-replacement.er7", "omi-o23-study-changed.hl7", "ack.er7"]
-)
-def test_ans_samples_of_other_events(name):
+@pytest.mark.parametrize(("name", "status"), [("t02-report", "F"), ("t10-replacement", "C"), ("t04-deletion", "D")])
+def test_ans_samples_of_the_life_of_a_report(name, status):
+    report = read(sample(f"hl7v2/mdm-{name}.er7"))
+    assert report.status == status
+    assert report.visibility_only == (name == "t10-replacement")
+    assert report.number.startswith("1.2.250.1.71.4.2.2.120456789.7102400008")
+    first = "1.2.250.1.71.4.2.2.120456789.71024000081"
+    assert report.parent_number == ("" if status == "F" else first)
+
+
+def test_ans_sample_of_a_study_change():
+    notice = read(sample("hl7v2/omi-o23-study-changed.hl7"))
+    assert (notice.study_uid, notice.accession) == ("1.2.250.1.213.4.5.2.1.101", "105234751")
+    assert notice.ins.value == "274075176079430"
+    assert not notice.cancelled
+
+
+def test_ans_sample_of_an_acknowledgement():
     with pytest.raises(NotAcceptable):
-        read(sample(f"hl7v2/{name}"))
+        read(sample("hl7v2/ack.er7"))
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ CREATE TABLE report (
   UNIQUE (message_id, digest)
 );
 
--- What a report can be found by: `study:`, `set:`, `doc:`, `num:`, `ipp:` and `ins:` with the value.
+-- What a report can be found by: `study:`, `doc:`, `num:`, `ipp:` and `ins:` with the value.
 CREATE TABLE report_key (
   key TEXT NOT NULL,
   report_id INTEGER NOT NULL REFERENCES report,
