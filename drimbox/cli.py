@@ -7,19 +7,23 @@ import sys
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Annotated, Any
+from uuid import uuid4
 
 import typer
 import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from drimbox import __version__, cli_upkeep
+from drimbox import __version__, cli_upkeep, clock
 from drimbox.app import build, build_outbox
 from drimbox.audit.trail import verify_trail
 from drimbox.checks import run_checks
 from drimbox.cli_upkeep import Config
 from drimbox.durable import write_file
 from drimbox.errors import DrimboxError, Malformed, NotFound
+from drimbox.kos.build import Profile
+from drimbox.kos.manifest import new_uid
+from drimbox.kos.rewrite import rewrite_manifest
 from drimbox.log import set_up_log
 from drimbox.settings import Settings, read_settings
 from drimbox.storage.outbox import Outbox
@@ -106,13 +110,15 @@ def sandbox(
 @app.command()
 def manifest(
     study_uid: Annotated[str, typer.Argument(help="Study Instance UID.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="File to write.")],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="File to write; else standard output.")] = None,
+    profile: Annotated[Profile, typer.Option(help="What it is written for; drim is what the DMP holds.")] = "drim",
     config: Config = None,
 ) -> None:
-    """Write the KOS the DMP holds of a study."""
+    """Write the KOS the DMP holds of a study, or the same references in another profile."""
 
     async def work() -> int:
-        outbox = build_outbox(read_settings(config))
+        settings = read_settings(config)
+        outbox = build_outbox(settings)
         try:
             published = await outbox.published(study_uid)
         finally:
@@ -120,7 +126,14 @@ def manifest(
         if published is None:
             print("drimbox: no manifest of this study was published: see drimbox outbox", file=sys.stderr)
             return 1
-        write_file(output, published.submission.manifest)
+        kos = published.submission.manifest
+        if profile != "drim":
+            uid, series_uid = (new_uid(settings.kos.uid_root, uuid4()) for _ in range(2))
+            kos = rewrite_manifest(kos, profile, uid=uid, series_uid=series_uid, created=clock.now())
+        if output is None:
+            sys.stdout.buffer.write(kos)
+        else:
+            write_file(output, kos)
         return 0
 
     _run(work())

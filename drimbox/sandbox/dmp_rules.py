@@ -224,6 +224,7 @@ def _check_signature(
 ) -> None:
     signing = [holding for holding in holdings if holding.mime_type == "text/xml"]
     told = objects.xpath(f"r:Association[@associationType='{_SIGNS}']/@sourceObject", namespaces=NAMES)
+    require(len(signing) == 1, "the submission set is signed, once")
     require([str(source) for source in told] == [holding.entry_uuid for holding in signing], "what signs says so")
     for signature in signing:
         signed = {holding.unique_id: holding.content for holding in holdings if holding is not signature}

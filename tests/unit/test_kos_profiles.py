@@ -16,6 +16,7 @@ from drimbox.errors import Malformed
 from drimbox.kos.build import PROFILES, build_manifest
 from drimbox.kos.manifest import KeySelection, Manifest, ManifestInstance, ManifestSeries
 from drimbox.kos.read import read_manifest
+from drimbox.kos.rewrite import rewrite_manifest
 from drimbox.kos.selection import find_selection
 from drimbox.model import Code, Identifier
 
@@ -231,6 +232,16 @@ def test_mado_is_read_back() -> None:
     # It tells which object points at images, and why; which images, only that object knows.
     assert read.selections == (replace(manifest.selections[0], images=()),)
     assert read.accession == manifest.accession
+
+
+def test_a_published_manifest_is_written_in_another_profile() -> None:
+    published = build_manifest(study("CT"))
+    kos = rewrite_manifest(published, "mado", uid="2.25.7", series_uid="2.25.8", created=MANIFEST.created)
+    read, before = read_manifest(kos), read_manifest(published)
+    assert (read.uid, read.series_uid, read.patient, read.accession) == (
+        "2.25.7", "2.25.8", before.patient, before.accession,
+    )  # fmt: skip
+    assert [series.instances for series in read.series] == [series.instances for series in before.series]
 
 
 # --- Character sets -------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """The whole life of a manifest in the DMP: published, replaced, masked, withdrawn, and found again meanwhile."""
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -170,6 +171,26 @@ async def test_a_replacement_whose_answer_was_lost_is_not_refused_for_what_it_di
         await client.submit(second, report)
     dmp.app.misbehave("register", Misbehaviour("error", code="XDSRegistryDeprecatedDocumentError"))
     assert await client.submit(second, report) == AlreadyThere()
+
+
+ROUNDS = int(os.environ.get("DRIMBOX_TEST_ROUNDS", "20"))
+
+
+async def test_accepting_then_cutting_leaves_exactly_one_document_each(
+    client: DmpClient, dmp: RunningDmp, report: Report, submit: Submit
+) -> None:
+    """P7. Every other time the registry cannot be asked either, and the same bytes go again."""
+    sent = []
+    for number in range(ROUNDS):
+        submission = submit(report)
+        sent.append(submission.unique_id)
+        dmp.app.misbehave("register", Misbehaviour("cut", after_commit=True))
+        if number % 2:
+            dmp.app.misbehave("query", Misbehaviour("cut"))
+            with pytest.raises(Unavailable):
+                await client.submit(submission, report)
+        assert await client.submit(submission, report) == AlreadyThere()
+    assert [held.unique_id for held in dmp.app.documents()] == sent
 
 
 @pytest.mark.parametrize("code", [*ERRORS, "DmpUnheardOf"])
