@@ -5,6 +5,7 @@ import logging
 import signal
 import sys
 from collections.abc import Coroutine
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 from uuid import uuid4
@@ -158,14 +159,23 @@ def _with_outbox(config: Path | None, work: Any) -> None:
     _run(run())
 
 
+def _moment(seconds: float) -> str:
+    """As the clock on the wall shows it."""
+    return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
 @outbox_app.command("list")
 def outbox_list(config: Config = None) -> None:
     """List what is owed, newest first."""
 
     async def work(outbox: Outbox) -> None:
-        table = Table("id", "study", "kind", "state", "attempts", "last error")
+        table = Table("id", "study", "kind", "state", "cause", "since", "next try", "attempts", "last error")
         for item in await outbox.list():
-            table.add_row(*(str(item[key]) for key in ("id", "study_uid", "kind", "state", "attempts", "last_error")))
+            plain = (str(item[key]) for key in ("id", "study_uid", "kind", "state", "cause"))
+            waiting = item["state"] in ("due", "leased", "frozen")
+            next_try = _moment(item["next_try"]) if waiting else ""
+            since, error = _moment(item["created_at"]), item["last_error"]
+            table.add_row(*plain, since, next_try, str(item["attempts"]), error)
         Console(width=None if sys.stdout.isatty() else 200).print(table)
 
     _with_outbox(config, work)
@@ -188,10 +198,19 @@ def outbox_retry(job_id: int, config: Config = None) -> None:
     _with_outbox(config, lambda outbox: outbox.retry(job_id))
 
 
+Reason = Annotated[str, typer.Option("--reason", help="For whoever looks at the item later; nothing of a patient.")]
+
+
 @outbox_app.command("park")
-def outbox_park(job_id: int, config: Config = None) -> None:
+def outbox_park(job_id: int, reason: Reason = "parked by hand", config: Config = None) -> None:
     """No further attempt until someone says retry."""
-    _with_outbox(config, lambda outbox: outbox.park(job_id, "parked by hand"))
+    _with_outbox(config, lambda outbox: outbox.park(job_id, reason))
+
+
+@outbox_app.command("discard")
+def outbox_discard(job_id: int, reason: Reason, config: Config = None) -> None:
+    """It is not owed to the DMP any more; the item stays in the list with its reason."""
+    _with_outbox(config, lambda outbox: outbox.discard(job_id, reason))
 
 
 @app.command("verify-trail")

@@ -49,6 +49,12 @@ class OutboxList(BaseModel):
     items: list[OutboxItem]
 
 
+class Reason(BaseModel):
+    """Why a human decides so; for whoever looks at the item later."""
+
+    reason: str = Field(min_length=1, max_length=200)
+
+
 class ListedDocument(BaseModel):
     """A manifest the DMP lists."""
 
@@ -124,6 +130,16 @@ def create_api(desk: Desk, consult: Consult, follow: Follow, ins_authority: str,
     async def retry(request: Request, job_id: _JobId) -> OutboxItem:
         """Attempt it now."""
         return OutboxItem.model_validate(await desk.retry(_credentials(request), job_id))
+
+    @api.post("/api/v1/outbox/{job_id}/park")
+    async def park(request: Request, job_id: _JobId, body: Reason) -> OutboxItem:
+        """No further attempt until someone says retry."""
+        return OutboxItem.model_validate(await desk.park(_credentials(request), job_id, body.reason))
+
+    @api.post("/api/v1/outbox/{job_id}/discard")
+    async def discard(request: Request, job_id: _JobId, body: Reason) -> OutboxItem:
+        """It is not owed any more."""
+        return OutboxItem.model_validate(await desk.discard(_credentials(request), job_id, body.reason))
 
     @api.get("/api/v1/studies/{study_uid}/manifest", response_class=Response)
     async def manifest(request: Request, study_uid: str) -> Response:

@@ -176,6 +176,16 @@ async def test_an_operator_sees_and_retries_a_parked_job_from_the_command_line(t
         assert "chain intact" in await drimbox(site, "verify-trail")
 
 
+async def test_an_operator_discards_with_a_reason(tmp_path, slices):
+    async with running(tmp_path) as site:
+        assert "MSA|AA|" in await report(site)
+        await drimbox(site, "outbox", "park", "1", "--reason", "exam of a test")
+        await drimbox(site, "outbox", "discard", "1", "--reason", "exam of a test")
+        shown = await drimbox(site, "outbox", "show", "1")
+        assert "state: discarded" in shown and "last_error: exam of a test" in shown
+        assert "discarded" in await drimbox(site, "outbox", "list")
+
+
 async def drimbox(site: Site, *arguments: str) -> str:
     """Run a command beside the running node, on its configuration."""
     command = [sys.executable, "-m", "drimbox", *arguments, "--config", str(site.folder / "node.toml")]
