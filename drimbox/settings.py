@@ -103,15 +103,25 @@ class Http(_Section):
 
 
 class Hl7(_Section):
-    """The MLLP door. `senders` empty: loopback only."""
+    """The MLLP door. `senders` empty: loopback only. With `tls_certificate`, TLS only, from whoever `tls_ca` knows."""
 
     host: str = "127.0.0.1"
     port: int = Field(2575, ge=0, le=65535)
     senders: tuple[str, ...] = ()
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    tls_ca: Path | None = None
     max_message_bytes: int = Field(64 * 2**20, ge=2**16)
     message_timeout_s: float = Field(60, gt=0)
     idle_timeout_s: float = Field(600, gt=0)
     max_connections: int = Field(100, ge=1)
+
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> Self:
+        given = [file is not None for file in (self.tls_certificate, self.tls_key, self.tls_ca)]
+        if any(given) and not all(given):
+            raise ValueError("of hl7.tls_certificate, .tls_key and .tls_ca, all are set or none")
+        return self
 
 
 class Software(_Section):

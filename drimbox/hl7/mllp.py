@@ -8,7 +8,7 @@ import asyncio
 import logging
 import secrets
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from drimbox import clock
 from drimbox.auth.policy import is_hl7_sender
@@ -18,6 +18,7 @@ from drimbox.hl7.inbound import Inbound, read_inbound
 from drimbox.hl7.message import Segment, parse_header, parse_message
 from drimbox.model import Credentials, PatientMerge, Report, StudyNotice
 from drimbox.settings import Hl7
+from drimbox.tls import ServerFiles, ServerTls
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +26,7 @@ START = b"\x0b"
 END = b"\x1c\x0d"
 _CHUNK_BYTES = 65536
 _CLOSE_TIMEOUT_S = 5.0
+_HANDSHAKE_TIMEOUT_S = 10.0
 
 
 Outcome = Literal["accepted", "replayed"]
@@ -48,12 +50,18 @@ class Hl7Door:
         self._connections: set[asyncio.Task[None]] = set()
         self._answering: set[asyncio.Task[None]] = set()  # those with a whole message in hand
         self._stopping = False
+        self._renewal: asyncio.Task[None] | None = None
 
     async def start(self) -> tuple[str, int]:
         """Listen. Returns the host and the port, a free one when the settings say 0. Raises Unavailable."""
         settings = self._settings
+        secured: dict[str, Any] = {}
+        if settings.tls_certificate and settings.tls_key and settings.tls_ca:
+            tls = ServerTls("hl7", ServerFiles(settings.tls_certificate, settings.tls_key, settings.tls_ca))
+            self._renewal = asyncio.create_task(tls.watch(), name="hl7-certificates")
+            secured = {"ssl": tls.entrance, "ssl_handshake_timeout": _HANDSHAKE_TIMEOUT_S}
         try:
-            self._server = await asyncio.start_server(self._connected, settings.host, settings.port)
+            self._server = await asyncio.start_server(self._connected, settings.host, settings.port, **secured)
         except OSError as error:
             reason = f"{settings.host}:{settings.port} cannot be listened on (errno {error.errno}): choose another"
             raise Unavailable("hl7.port", reason) from error
@@ -64,6 +72,8 @@ class Hl7Door:
     async def stop(self) -> None:
         """Stop listening, answer the messages in hand, close. A message half received is the sender's to repeat."""
         self._stopping = True
+        if self._renewal is not None:
+            self._renewal.cancel()
         if self._server is not None:
             self._server.close()
         for task in self._connections - self._answering:

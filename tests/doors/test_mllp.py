@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import logging
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ import pytest
 from drimbox.errors import Conflict, Denied, Unavailable
 from drimbox.hl7.mllp import Hl7Door
 from drimbox.model import Credentials, Report
+from drimbox.sandbox.certificates import make_certificates
 from drimbox.sandbox.ris import Study, build_mdm, build_oru, send_report
 from drimbox.settings import Hl7
 
@@ -327,3 +329,28 @@ async def test_an_independent_sender_and_our_own(publish: Publish):
         assert "MSA|AA|22" in ours
     with pytest.raises(Unavailable):
         await asyncio.to_thread(send_report, host, port, report("23"), 1)
+
+
+async def test_over_tls_only_senders_with_a_known_certificate_are_heard(publish: Publish, tmp_path):
+    made = make_certificates(tmp_path)
+    files = {"tls_certificate": made.server_certificate, "tls_key": made.server_key, "tls_ca": made.ca}
+    known, stranger = (ssl.create_default_context(cafile=made.ca) for _ in range(2))
+    known.load_cert_chain(made.client_certificate, made.client_key)
+    async with open_door(publish, **files) as (host, port):
+        reader, writer = await asyncio.open_connection(host, port, ssl=known, server_hostname="localhost")
+        sender = Sender(reader, writer)
+        await sender.send(framed(report("7")))
+        assert (await sender.answer())[1] == "MSA|AA|7"
+        writer.close()
+        await writer.wait_closed()
+        with pytest.raises((ssl.SSLError, OSError, asyncio.IncompleteReadError)):
+            reader, writer = await asyncio.open_connection(host, port, ssl=stranger, server_hostname="localhost")
+            try:
+                writer.write(framed(report("8")))
+                await asyncio.wait_for(reader.readuntil(b"\x1c"), DEADLINE_S)
+            finally:
+                writer.close()
+        async with connect((host, port)) as plain:
+            await plain.send(framed(report("9")))
+            assert await plain.is_closed()
+    assert [report.message_id for report, _ in publish.arrived] == ["RIS|CENTRE-IMAGERIE|7"]
