@@ -9,12 +9,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import find
 import ingest
 import pixels
+import qido
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, module in (("ingest", ingest), ("find", find), ("pixels", pixels)):
+    for name, module in (("ingest", ingest), ("find", find), ("pixels", pixels), ("qido", qido)):
         command = commands.add_parser(name, help=(module.__doc__ or "").partition("\n")[0])
         module.add_arguments(command)
         command.set_defaults(main=module.main)
