@@ -23,7 +23,6 @@ _INS: Final = re.compile(r"[0-9]{13}|[0-9]{15}|[12][0-9]{4}[0-9AB][0-9]{7}([0-9]
 _JobId = Annotated[int, Path(ge=1, le=2**63 - 1)]  # what a row of SQLite can be called
 _Place = Annotated[str, Query(max_length=64)]
 _Most = Annotated[int, Query(ge=1, le=MOST)]
-_BY_MONITORS: Final = ["GET", "HEAD"]
 
 
 class OutboxItem(BaseModel):
@@ -172,12 +171,14 @@ def create_api(desk: Desk, consult: Consult, follow: Follow, ins_authority: str,
         """How far it has come."""
         return VisitProgress.model_validate(await consult.progress(_credentials(request), visit_id))
 
-    @api.api_route("/health/live", methods=_BY_MONITORS)
+    @api.head("/health/live", include_in_schema=False)
+    @api.get("/health/live")
     async def live() -> Response:
         """The process answers."""
         return JSONResponse({"status": "live"})
 
-    @api.api_route("/health/ready", methods=_BY_MONITORS)
+    @api.head("/health/ready", include_in_schema=False)
+    @api.get("/health/ready")
     async def is_ready() -> Response:
         """Every door is open and the volume is sound."""
         return JSONResponse({"status": "ready"}) if ready() else _problem(*problem(503, "not ready"))
