@@ -80,7 +80,7 @@ def expand_segments(words: NDArray[np.uint16]) -> NDArray[np.uint16]:
         opcode, length = int(words[at]), int(words[at + 1])
         if len(found) + length > _MOST_ENTRIES:
             raise NotAcceptable("image", "its palette is too long")
-        if opcode == 0:
+        if opcode == 0 and at + 2 + length <= len(words):
             found.extend(int(one) for one in words[at + 2 : at + 2 + length])
             return at + 2 + length
         if opcode == 1 and found and length:
