@@ -10,13 +10,14 @@ from uuid import UUID
 from drimbox import clock
 from drimbox.dicom.attributes import Attributes, text
 from drimbox.dicom.match import OneOf, Query
-from drimbox.errors import NotFound
+from drimbox.errors import Malformed, NotFound, TooLarge
 from drimbox.flows.decide import Images, Truth
 from drimbox.kos.codes import KEY_OBJECT_SELECTION
 from drimbox.kos.document import MAX_BYTES
 from drimbox.kos.gather import gather_series
-from drimbox.kos.manifest import Manifest, ManifestSeries, new_uid
+from drimbox.kos.manifest import KeySelection, Manifest, ManifestSeries, new_uid
 from drimbox.kos.read import is_selection_of_images, read_manifest
+from drimbox.kos.selection import find_selection
 from drimbox.model import Exam, Report
 from drimbox.settings import Settings
 from drimbox.storage.archive import Archive
@@ -40,6 +41,7 @@ class Found:
     study: Attributes
     series: tuple[ManifestSeries, ...]
     quiet_at: float = 0
+    selections: tuple[KeySelection, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -66,11 +68,11 @@ class Exams:
         except NotFound:
             images: Images = "none left" if await self.archive.rejected(study_uid) else "none yet"
             return Found(study_uid, Truth(report, images, frozenset()), report_id, {}, ())
-        series = await self._series(study_uid)
+        series, selections = await self._series(study_uid)
         images, quiet_at = await self._images(study_uid, series)
         contradiction = await self._contradiction(study, report, exam_of(report, study_uid))
         truth = Truth(report, images, references(series), contradiction)
-        return Found(study_uid, truth, report_id, study, series, quiet_at)
+        return Found(study_uid, truth, report_id, study, series, quiet_at, selections)
 
     async def _images(self, study_uid: str, series: tuple[ManifestSeries, ...]) -> tuple[Images, float]:
         """Are images there, and still coming? A date to come is a clock that was set back: no reason to wait."""
@@ -80,18 +82,21 @@ class Exams:
             return "arriving", quiet_at
         return ("here" if series else "none left"), 0
 
-    async def _series(self, study_uid: str) -> tuple[ManifestSeries, ...]:
-        """Evidence is what we hold, without rejection notes and manifests of others (drim-m.md B.5)."""
+    async def _series(self, study_uid: str) -> tuple[tuple[ManifestSeries, ...], tuple[KeySelection, ...]]:
+        """Evidence is what we hold, without rejection notes and manifests of others; and key images (drim-m.md B.5)."""
         query = Query("instance", {"0020000D": OneOf((study_uid,))}, None, _MAX_INSTANCES, 0)
         items = await self.archive.search(query)
-        left_out = set()
+        left_out, selections = set(), []
         for held in await self.archive.held(study_uid):
             if held.sop_class_uid == KEY_OBJECT_SELECTION:
                 data = await self.archive.read(held, 0, min(held.size_bytes, MAX_BYTES + 1))  # one more is too large
                 if not await asyncio.to_thread(is_selection_of_images, data):
                     left_out.add(held.ref.sop_uid)
+                elif selection := await asyncio.to_thread(_selection, data):
+                    selections.append(selection)
         base = f"{self.retrieve_base}/studies/{study_uid}/series"
-        return gather_series((item for item in items if text(item, "00080018") not in left_out), base)
+        kept = (item for item in items if text(item, "00080018") not in left_out)
+        return gather_series(kept, base), tuple(selections)
 
     async def _contradiction(self, study: Attributes, report: Report, exam: Exam) -> str:
         """Why images and report are not of the same exam of the same patient, or nothing (drim-m.md B.4)."""
@@ -125,11 +130,21 @@ class Exams:
             instance_number=version,
             act=exam.acts[0].meaning if exam.acts else "",
             series=found.series,
+            selections=found.selections,
+            regions=exam.regions,
         )
 
     def new_uid(self) -> str:
         """A UID nobody used before."""
         return new_uid(self.settings.kos.uid_root, UUID(bytes=secrets.token_bytes(16), version=4))
+
+
+def _selection(data: bytes) -> KeySelection | None:
+    """What a KOS points at for a reader; None when that cannot be read: it is still one of the instances."""
+    try:
+        return find_selection(data)
+    except (Malformed, TooLarge):
+        return None
 
 
 def exam_of(report: Report, study_uid: str) -> Exam:

@@ -86,7 +86,8 @@ async def test_a_selection_too_large_to_be_one_is_left_out_and_not_read_whole():
             return bytes(length)
 
     exams = Exams(Study(), None, Settings(), "https://box.example.org/dicom-web")
-    [series] = await exams._series("1.2.3")
+    (series,), selections = await exams._series("1.2.3")
+    assert selections == ()
     assert [instance.sop_uid for instance in series.instances] == ["1.2.3.1"]
 
 
