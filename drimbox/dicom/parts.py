@@ -14,7 +14,8 @@ from drimbox.errors import Malformed, TooLarge
 _WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _PARAMETER = re.compile(rf'\s*;\s*(?P<name>{_WORD})=(?:"(?P<quoted>[^"\\]*)"|(?P<token>[^\s;"]+))', re.ASCII)
 _MEDIA_TYPE = re.compile(rf"\s*(?P<type>{_WORD}/{_WORD})", re.ASCII)
-_BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]", re.ASCII)
+# RFC 2046 §5.1.1 allows 70 characters; Orthanc sends 73.
+_BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,./:=? -]{0,199}[0-9A-Za-z'()+_,./:=?-]", re.ASCII)
 _FIELD_NAME = re.compile(_WORD.encode("ascii"))
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _MOST_HEADER_CHARACTERS = 2048
@@ -79,7 +80,9 @@ def checked_boundary(parameters: Mapping[str, str]) -> bytes:
     """The boundary that the parameters of a multipart name. Raises Malformed."""
     boundary = parameters.get("boundary", "")
     if not _BOUNDARY.fullmatch(boundary):
-        raise Malformed("Content-Type", "a boundary of 1 to 70 characters is required (RFC 2046 §5.1.1)")
+        raise Malformed(
+            "Content-Type", "a boundary is required, of letters and digits, 200 characters at most (RFC 2046 §5.1.1)"
+        )
     return boundary.encode("ascii")
 
 
