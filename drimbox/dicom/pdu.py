@@ -9,6 +9,14 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
+from drimbox.dicom.user_information import (
+    UserInformation,
+    build_item,
+    build_user_information,
+    read_items,
+    read_uid,
+    read_user_information,
+)
 from drimbox.errors import Malformed
 
 APPLICATION_CONTEXT: Final = "1.2.840.10008.3.1.1.1"  # PS3.7 annex A.2.1
@@ -17,9 +25,7 @@ PROTOCOL_VERSION: Final = 1  # bit 0: version 1
 HEADER: Final = struct.Struct(">BxI")  # type, reserved, length of what follows
 PDV_HEADER: Final = struct.Struct(">IBB")  # length of what follows it, context id, message control header
 
-_ITEM: Final = struct.Struct(">BxH")
 _FIXED: Final = struct.Struct(">H2x16s16s32s")  # the fixed part of A-ASSOCIATE-RQ and -AC
-_WINDOW: Final = struct.Struct(">HH")
 
 COMMAND: Final = 1  # message control header: command, else data set
 LAST: Final = 2  # message control header: last fragment (PS3.8 annex E.2)
@@ -38,7 +44,7 @@ class Pdu(IntEnum):
 
 
 class _Item(IntEnum):
-    """Items and sub-items, PS3.8 §9.3.2, PS3.7 annex D.3.3. The others are skipped, as both parts demand."""
+    """Items, PS3.8 §9.3.2. The others are skipped, as the part demands."""
 
     APPLICATION_CONTEXT = 0x10
     PROPOSED_CONTEXT = 0x20
@@ -46,11 +52,6 @@ class _Item(IntEnum):
     ABSTRACT_SYNTAX = 0x30
     TRANSFER_SYNTAX = 0x40
     USER_INFORMATION = 0x50
-    MAXIMUM_LENGTH = 0x51
-    IMPLEMENTATION_CLASS_UID = 0x52
-    ASYNCHRONOUS_WINDOW = 0x53
-    ROLE_SELECTION = 0x54
-    IMPLEMENTATION_VERSION_NAME = 0x55
 
 
 class ContextResult(IntEnum):
@@ -117,31 +118,6 @@ class AnsweredContext:
 
 
 @dataclass(frozen=True, slots=True)
-class Role:
-    """SCP/SCU role selection for one SOP class (PS3.7 annex D.3.3.4)."""
-
-    sop_class_uid: str
-    scu: bool
-    scp: bool
-
-
-@dataclass(frozen=True, slots=True)
-class UserInformation:
-    """What the two sides tell of themselves (PS3.7 annex D.3.3).
-
-    maximum_length: largest P-DATA length the teller receives, 0 for no limit. window: operations invoked and
-    performed at a time, None when the item is absent. User identity, which may hold a password or a token, and
-    extended negotiation are never decoded.
-    """
-
-    maximum_length: int
-    implementation_class_uid: str = ""
-    implementation_version: str = ""
-    window: tuple[int, int] | None = None
-    roles: tuple[Role, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class AssociateRequest:
     """A-ASSOCIATE-RQ, PS3.8 §9.3.2. `reserved` goes back as it came."""
 
@@ -170,7 +146,7 @@ class AssociateAccept:
 def build_associate_request(request: AssociateRequest) -> bytes:
     """The whole A-ASSOCIATE-RQ PDU."""
     contexts = b"".join(
-        _item(
+        build_item(
             _Item.PROPOSED_CONTEXT,
             bytes((context.id, 0, 0, 0))
             + _text(_Item.ABSTRACT_SYNTAX, context.abstract_syntax)
@@ -184,7 +160,7 @@ def build_associate_request(request: AssociateRequest) -> bytes:
 def build_associate_accept(accept: AssociateAccept) -> bytes:
     """The whole A-ASSOCIATE-AC PDU."""
     contexts = b"".join(
-        _item(
+        build_item(
             _Item.ACCEPTED_CONTEXT,
             bytes((context.id, 0, context.result, 0)) + _text(_Item.TRANSFER_SYNTAX, context.transfer_syntax),
         )
@@ -234,13 +210,13 @@ def read_associate_request(body: bytes) -> AssociateRequest:
     """Read what follows the six first bytes of an A-ASSOCIATE-RQ. Raises Malformed."""
     version, called, calling, reserved = _fixed(body)
     application_context, contexts, user = "", list[ProposedContext](), None
-    for kind, value in _items(body, _FIXED.size):
+    for kind, value in read_items(body, _FIXED.size):
         if kind == _Item.APPLICATION_CONTEXT:
-            application_context = _uid(value)
+            application_context = read_uid(value)
         elif kind == _Item.PROPOSED_CONTEXT:
             contexts.append(_proposed_context(value))
         elif kind == _Item.USER_INFORMATION:
-            user = _user_information(value)
+            user = read_user_information(value)
     if not contexts or len({context.id for context in contexts}) != len(contexts):
         raise Malformed("A-ASSOCIATE-RQ", "no presentation context, or one identifier twice")
     if user is None:
@@ -252,14 +228,14 @@ def read_associate_accept(body: bytes) -> AssociateAccept:
     """Read what follows the six first bytes of an A-ASSOCIATE-AC. Raises Malformed."""
     version, called, calling, reserved = _fixed(body)
     application_context, contexts, user = "", list[AnsweredContext](), None
-    for kind, value in _items(body, _FIXED.size):
+    for kind, value in read_items(body, _FIXED.size):
         if kind == _Item.APPLICATION_CONTEXT:
-            application_context = _uid(value)
+            application_context = read_uid(value)
         elif kind == _Item.ACCEPTED_CONTEXT:
-            syntaxes = [_uid(text) for sub, text in _items(value, 4) if sub == _Item.TRANSFER_SYNTAX]
+            syntaxes = [read_uid(text) for sub, text in read_items(value, 4) if sub == _Item.TRANSFER_SYNTAX]
             contexts.append(AnsweredContext(_context_id(value), value[2], syntaxes[0] if syntaxes else ""))
         elif kind == _Item.USER_INFORMATION:
-            user = _user_information(value)
+            user = read_user_information(value)
     if user is None:
         raise Malformed("A-ASSOCIATE-AC", "no user information item")
     return AssociateAccept(called, calling, tuple(contexts), user, application_context, version, reserved)
@@ -272,29 +248,18 @@ def _pdu(kind: Pdu, body: bytes) -> bytes:
     return HEADER.pack(kind, len(body)) + body
 
 
-def _item(kind: _Item, value: bytes) -> bytes:
-    return _ITEM.pack(kind, len(value)) + value
-
-
 def _text(kind: _Item, text: str) -> bytes:
-    return _item(kind, text.encode("ascii"))
+    return build_item(kind, text.encode("ascii"))
 
 
 def _associate(kind: Pdu, pdu: AssociateRequest | AssociateAccept, contexts: bytes) -> bytes:
     titles = (title.encode("ascii").ljust(16) for title in (pdu.called, pdu.calling))
     fixed = _FIXED.pack(pdu.protocol_version, *titles, pdu.reserved)
-    user = pdu.user
-    sub_items = _item(_Item.MAXIMUM_LENGTH, user.maximum_length.to_bytes(4, "big"))
-    sub_items += _text(_Item.IMPLEMENTATION_CLASS_UID, user.implementation_class_uid)
-    if user.window is not None:
-        sub_items += _item(_Item.ASYNCHRONOUS_WINDOW, _WINDOW.pack(*user.window))
-    for role in user.roles:
-        uid = role.sop_class_uid.encode("ascii")
-        sub_items += _item(_Item.ROLE_SELECTION, len(uid).to_bytes(2, "big") + uid + bytes((role.scu, role.scp)))
-    if user.implementation_version:
-        sub_items += _text(_Item.IMPLEMENTATION_VERSION_NAME, user.implementation_version)
     application_context = _text(_Item.APPLICATION_CONTEXT, pdu.application_context)
-    return _pdu(kind, fixed + application_context + contexts + _item(_Item.USER_INFORMATION, sub_items))
+    return _pdu(
+        kind,
+        fixed + application_context + contexts + build_item(_Item.USER_INFORMATION, build_user_information(pdu.user)),
+    )
 
 
 def _fixed(body: bytes) -> tuple[int, str, str, bytes]:
@@ -312,23 +277,6 @@ def _title(field: bytes) -> str:
     return text
 
 
-def _items(data: bytes, start: int) -> Iterator[tuple[int, bytes]]:
-    while start < len(data):
-        if start + _ITEM.size > len(data):
-            raise Malformed("A-ASSOCIATE", "an item is cut")
-        kind, length = _ITEM.unpack_from(data, start)
-        start += _ITEM.size
-        if start + length > len(data):
-            raise Malformed("A-ASSOCIATE", f"item {kind:02X} is longer than what holds it")
-        yield kind, data[start : start + length]
-        start += length
-
-
-def _uid(value: bytes) -> str:
-    """Text of a UID, padding removed. Not checked: a context with a wrong UID is refused, the others are served."""
-    return value.rstrip(b"\0 ").decode("ascii", "replace")
-
-
 def _context_id(value: bytes) -> int:
     if len(value) < 4 or value[0] % 2 == 0:
         raise Malformed("presentation context", "cut, or an even identifier")
@@ -337,42 +285,11 @@ def _context_id(value: bytes) -> int:
 
 def _proposed_context(value: bytes) -> ProposedContext:
     context_id, abstract, transfer = _context_id(value), list[str](), list[str]()
-    for kind, text in _items(value, 4):
+    for kind, text in read_items(value, 4):
         if kind == _Item.ABSTRACT_SYNTAX:
-            abstract.append(_uid(text))
+            abstract.append(read_uid(text))
         elif kind == _Item.TRANSFER_SYNTAX:
-            transfer.append(_uid(text))
+            transfer.append(read_uid(text))
     if len(abstract) != 1 or not transfer:
         raise Malformed("presentation context", "needs one abstract syntax and a transfer syntax")
     return ProposedContext(context_id, abstract[0], tuple(transfer))
-
-
-def _user_information(value: bytes) -> UserInformation:
-    maximum, class_uid, version, window, roles = 0, "", "", None, list[Role]()
-    for kind, sub in _items(value, 0):
-        if kind == _Item.MAXIMUM_LENGTH:
-            maximum = int.from_bytes(_sized(sub, 4), "big")
-        elif kind == _Item.IMPLEMENTATION_CLASS_UID:
-            class_uid = _uid(sub)
-        elif kind == _Item.IMPLEMENTATION_VERSION_NAME:
-            version = sub.strip(b"\0 ").decode("ascii", "replace")
-        elif kind == _Item.ASYNCHRONOUS_WINDOW:
-            invoked, performed = _WINDOW.unpack(_sized(sub, 4))
-            window = (invoked, performed)
-        elif kind == _Item.ROLE_SELECTION:
-            roles.append(_role(sub))
-    if 0 < maximum <= PDV_HEADER.size:
-        raise Malformed("maximum length", f"{maximum} bytes can carry nothing")
-    return UserInformation(maximum, class_uid, version, window, tuple(roles))
-
-
-def _role(value: bytes) -> Role:
-    length = int.from_bytes(value[:2], "big")
-    _sized(value, length + 4)
-    return Role(_uid(value[2 : 2 + length]), value[-2] == 1, value[-1] == 1)
-
-
-def _sized(value: bytes, length: int) -> bytes:
-    if len(value) != length:
-        raise Malformed("user information", f"a sub-item of {len(value)} bytes instead of {length}")
-    return value

@@ -18,8 +18,6 @@ from drimbox.dicom.pdu import (
     ContextResult,
     ProposedContext,
     Rejection,
-    Role,
-    UserInformation,
 )
 from drimbox.dicom.uid import (
     EXPLICIT_BIG_ENDIAN,
@@ -31,6 +29,7 @@ from drimbox.dicom.uid import (
     checked_uid,
     is_storage,
 )
+from drimbox.dicom.user_information import Extended, Role, UserInformation
 from drimbox.errors import Malformed
 
 FIND_ROOTS: Final[Mapping[str, Root]] = {
@@ -57,6 +56,9 @@ _PLAIN: Final = frozenset(
     {IMPLICIT_LITTLE_ENDIAN, EXPLICIT_LITTLE_ENDIAN, EXPLICIT_BIG_ENDIAN}
 )  # for what we read and write
 _ONE_AT_A_TIME: Final = (1, 1)
+_FIND_EXTENDED: Final = bytes((1, 0, 0, 0, 0))  # relational queries, and nothing else (PS3.4 §C.5.1.1)
+_RETRIEVE_EXTENDED: Final = bytes((0, 0))  # no relational retrieval (§C.5.2.1, §C.5.3.1)
+_STORAGE_EXTENDED: Final = bytes((2, 0, 3, 0, 0, 0))  # level 2 (full), signatures level 3, no coercion (§B.3.1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,7 @@ def answer(request: AssociateRequest, maximum_length: int) -> tuple[AssociateAcc
         IMPLEMENTATION_VERSION_NAME,
         _ONE_AT_A_TIME if request.user.window is not None else None,
         roles,
+        tuple(_answer_extended(one) for one in request.user.extended if one.sop_class_uid in accepted),
     )
     accept = AssociateAccept(request.called, request.calling, answers, user, reserved=request.reserved)
     return accept, contexts
@@ -108,6 +111,15 @@ def _answer_role(role: Role, accepted: set[str]) -> Role:
     """The requestor may be SCP of storage for its C-GET, and of nothing else (PS3.7 D.3.3.4)."""
     is_receiver = role.scp and role.sop_class_uid not in _OTHER_SERVICES and not accepted.isdisjoint(GET_ROOTS)
     return Role(role.sop_class_uid, role.scu, is_receiver)
+
+
+def _answer_extended(asked: Extended) -> Extended:
+    """Of a query or retrieval, what was asked for and we do; of storage, what we do (PS3.7 annex D.3.3.5)."""
+    if is_storage(asked.sop_class_uid):
+        return Extended(asked.sop_class_uid, _STORAGE_EXTENDED)
+    ours = _FIND_EXTENDED if asked.sop_class_uid in FIND_ROOTS else _RETRIEVE_EXTENDED
+    both = bytes(mine & theirs for mine, theirs in zip(ours, asked.information, strict=False))
+    return Extended(asked.sop_class_uid, both)
 
 
 def _answer_context(proposed: ProposedContext, offered: set[str]) -> AnsweredContext:

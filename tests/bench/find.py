@@ -22,12 +22,12 @@ from drimbox.dicom.pdu import (
     AssociateRequest,
     Pdu,
     ProposedContext,
-    UserInformation,
     build_associate_request,
     build_data,
     build_release_request,
 )
 from drimbox.dicom.uid import EXPLICIT_LITTLE_ENDIAN, TRANSFER_SYNTAXES
+from drimbox.dicom.user_information import UserInformation
 from drimbox.dicom.writing import build_data_set
 
 AIM_P50_MS = 10.0

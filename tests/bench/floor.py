@@ -22,12 +22,12 @@ from drimbox.dicom.pdu import (
     AnsweredContext,
     AssociateAccept,
     Pdu,
-    UserInformation,
     build_associate_accept,
     build_data,
     build_release_response,
     read_associate_request,
 )
+from drimbox.dicom.user_information import UserInformation
 
 PDU_BYTES = 131072
 BUFFER_BYTES = 2**20

@@ -18,11 +18,11 @@ from drimbox.dicom.pdu import (
     AssociateRequest,
     Pdu,
     ProposedContext,
-    UserInformation,
     build_associate_request,
     build_data,
     build_release_request,
 )
+from drimbox.dicom.user_information import UserInformation
 
 PDU_BYTES = 131072
 WAIT_S = 300.0

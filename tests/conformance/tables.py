@@ -13,15 +13,7 @@ from drimbox.dicom import charset, match, pdu
 from drimbox.dicom.dictionary import vr_of
 from drimbox.dicom.levels import MATCHED
 from drimbox.dicom.match import Level
-from drimbox.dicom.pdu import (
-    APPLICATION_CONTEXT,
-    AssociateRequest,
-    ContextResult,
-    ProposedContext,
-    Rejection,
-    Role,
-    UserInformation,
-)
+from drimbox.dicom.pdu import APPLICATION_CONTEXT, AssociateRequest, ContextResult, ProposedContext, Rejection
 from drimbox.dicom.uid import (
     IMPLEMENTATION_CLASS_UID,
     IMPLEMENTATION_VERSION_NAME,
@@ -29,6 +21,7 @@ from drimbox.dicom.uid import (
     TRANSFER_SYNTAXES,
     is_storage,
 )
+from drimbox.dicom.user_information import Role, UserInformation
 from drimbox.dicom_scp import status
 from drimbox.dicom_scp.negotiation import GET_ROOTS, answer
 from drimbox.dicomweb.capabilities import ROUTES

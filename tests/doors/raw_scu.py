@@ -12,12 +12,12 @@ from drimbox.dicom.pdu import (
     AssociateRequest,
     Pdu,
     ProposedContext,
-    UserInformation,
     build_associate_request,
     build_data,
     build_release_request,
     read_associate_accept,
 )
+from drimbox.dicom.user_information import UserInformation
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 IMPLICIT = "1.2.840.10008.1.2"

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from drimbox.dicom.command import C_ECHO_RQ, C_STORE_RQ, RESPONSE, VERIFICATION, Command, build_command
-from drimbox.dicom.pdu import AbortSource, Pdu, Role, UserInformation, build_abort, build_data, build_release_request
+from drimbox.dicom.pdu import AbortSource, Pdu, build_abort, build_data, build_release_request
+from drimbox.dicom.user_information import Role, UserInformation
 from drimbox.errors import NoSpace
 
 sys.path.append(str(Path(__file__).parent))

@@ -17,7 +17,8 @@ from pynetdicom.presentation import build_role
 
 from drimbox.dicom.command import C_CANCEL_RQ, C_GET_RQ, C_STORE_RQ, RESPONSE, Command, build_command
 from drimbox.dicom.part10 import InMemory, read_preface
-from drimbox.dicom.pdu import Role, UserInformation, build_data
+from drimbox.dicom.pdu import build_data
+from drimbox.dicom.user_information import Role, UserInformation
 
 sys.path.append(str(Path(__file__).parent))
 from dicom_query_stage import House, open_house

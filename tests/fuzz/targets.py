@@ -19,7 +19,6 @@ from drimbox.dicom.pdu import (
     AssociateRequest,
     Pdu,
     ProposedContext,
-    UserInformation,
     build_associate_accept,
     build_associate_request,
     build_data,
@@ -29,6 +28,7 @@ from drimbox.dicom.pdu import (
 )
 from drimbox.dicom.scan import scan
 from drimbox.dicom.uid import TRANSFER_SYNTAXES
+from drimbox.dicom.user_information import UserInformation
 from drimbox.dicom.writing import build_data_set
 from drimbox.dicom_scp.framing import Breach, Framing, State
 from drimbox.dicom_scp.messages import Assembly, Message

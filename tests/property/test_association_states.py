@@ -37,7 +37,6 @@ from drimbox.dicom.pdu import (
     AssociateAccept,
     Pdu,
     Rejection,
-    UserInformation,
     build_abort,
     build_associate_accept,
     build_associate_reject,
@@ -45,6 +44,7 @@ from drimbox.dicom.pdu import (
     build_release_request,
     build_release_response,
 )
+from drimbox.dicom.user_information import UserInformation
 
 STORING, ECHOING, UNKNOWN_CONTEXT = 1, 3, 99  # presentation contexts
 REQUEST = build_request([(CT, [EXPLICIT]), (VERIFICATION, [IMPLICIT])])

@@ -13,14 +13,13 @@ from drimbox.dicom.pdu import (
     AssociateRequest,
     Pdu,
     ProposedContext,
-    Role,
-    UserInformation,
     build_associate_accept,
     build_associate_request,
     build_data,
     read_associate_accept,
     read_associate_request,
 )
+from drimbox.dicom.user_information import Role, UserInformation
 from drimbox.dicom_scp.framing import Breach, Framing, State
 from drimbox.errors import Malformed
 

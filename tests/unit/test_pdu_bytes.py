@@ -22,8 +22,6 @@ from drimbox.dicom.pdu import (
     AssociateAccept,
     AssociateRequest,
     ProposedContext,
-    Role,
-    UserInformation,
     build_abort,
     build_associate_accept,
     build_associate_reject,
@@ -34,6 +32,8 @@ from drimbox.dicom.pdu import (
     read_associate_accept,
     read_associate_request,
 )
+from drimbox.dicom.user_information import Extended, Role, UserInformation
+from drimbox.dicom_scp.negotiation import answer
 from drimbox.errors import Malformed
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
@@ -110,7 +110,14 @@ def test_a_request_by_pynetdicom_is_read_and_what_we_do_not_use_is_skipped() -> 
         "DRIMBOX",
         "SCANNER 1",
         (ProposedContext(1, CT, (EXPLICIT, IMPLICIT)), ProposedContext(255, "1.2.840.10008.1.1", (IMPLICIT,))),
-        UserInformation(131072, "1.2.3.4", "PEER 1", (5, 0), (Role(CT, True, True),)),
+        UserInformation(
+            131072,
+            "1.2.3.4",
+            "PEER 1",
+            (5, 0),
+            (Role(CT, True, True),),
+            (Extended(CT, b"\x02\0\x03\0\0\0"),),
+        ),
     )
 
 
@@ -175,3 +182,22 @@ def test_one_context_identifier_twice_is_malformed() -> None:
     request = AssociateRequest("A", "B", (context, context), UserInformation(0, "1.2"))
     with pytest.raises(Malformed):
         read_associate_request(build_associate_request(request)[6:])
+
+
+def test_extended_negotiation_is_answered_by_service() -> None:
+    find, move, ct = "1.2.840.10008.5.1.4.1.2.2.1", "1.2.840.10008.5.1.4.1.2.2.2", "1.2.840.10008.5.1.4.1.1.2"
+    asked = (
+        Extended(find, b"\1\1\1"),
+        Extended(move, b"\1"),
+        Extended(ct, b"\0"),
+        Extended("1.2.840.10008.1.20.1", b"\1"),
+    )
+    contexts = tuple(
+        ProposedContext(2 * index + 1, uid, ("1.2.840.10008.1.2",)) for index, uid in enumerate((find, move, ct))
+    )
+    request = AssociateRequest("CALLED", "CALLING", contexts, UserInformation(16384, "1.2.3", extended=asked))
+    read = read_associate_request(build_associate_request(request)[6:])
+    assert read.user.extended == asked
+    accept, _ = answer(read, 16384)
+    # PS3.4 C.5.1.1: relational queries only; C.5.2.1: none; B.3.1: level 2, signature level 3, nothing coerced.
+    assert accept.user.extended == (Extended(find, b"\1\0\0"), Extended(move, b"\0"), Extended(ct, b"\2\0\3\0\0\0"))
