@@ -38,7 +38,13 @@ HELD = {
 def a_question(content: bytes) -> None:
     """The query of a URL; after a line end, the Accept header."""
     asked, _, accept = content.partition(b"\n")
-    scope = {"query_string": asked, "headers": [(b"accept", accept)], "client": ("127.0.0.1", 1)}
+    scope = {
+        "method": "GET",
+        "path": "/studies",
+        "query_string": asked,
+        "headers": [(b"accept", accept)],
+        "client": ("127.0.0.1", 1),
+    }
     try:
         request = read_request(scope)
     except DrimboxError:
