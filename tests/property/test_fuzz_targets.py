@@ -27,6 +27,8 @@ def test_damaged_seeds_are_answered_or_refused(target: str, data: st.DataObject)
     written = bytearray(data.draw(st.sampled_from([*seeds(target)])))
     chance = random.Random(data.draw(st.integers(0, 2**32)))
     for _ in range(data.draw(st.integers(1, 8))):
+        if not written:
+            break
         at = chance.randrange(len(written))
         match chance.randrange(4):
             case 0:
