@@ -43,8 +43,8 @@ from drimbox.settings import Settings
 from drimbox.storage.archive import Archive
 from drimbox.storage.outbox import Outbox
 from drimbox.storage.outbox_file import open_outbox
+from drimbox.storage.recover import recover
 from drimbox.storage.reports import Reports
-from drimbox.storage.upkeep import settle_orphans
 from drimbox.storage.visits import Visits
 
 log = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ class Node:
         await self.http.open()
         dicom = await self.dicom.start()
         hl7 = await self.hl7.start()
-        self.work.append(asyncio.create_task(_settle(self.own, self.visiting), name="orphans"))
+        self.work.append(asyncio.create_task(_check(self.own, self.visiting), name="index-check"))
         self.ready = True
         http = self.http.address
         shown = {name: _shown(place) for name, place in dicom.items()}
@@ -122,8 +122,8 @@ def build(settings: Settings) -> Node:
         trail, outbox, own = _open(settings, held)
         visiting = Archive(settings.node.data_dir.resolve() / "visiting")
         held.callback(visiting.close)
-        for archive in (own, visiting):
-            archive.volume.sweep()
+        _recover(own, adopt=True)
+        _recover(visiting, adopt=False)
         return _wire(settings, trail, outbox, own, visiting, held)
 
 
@@ -195,6 +195,7 @@ def open_ingest(settings: Settings) -> Iterator[Ingest]:
     """The way into the own archive for a command, while no node runs. Raises Unavailable when one does."""
     with contextlib.ExitStack() as held:
         trail, _, own = _open(settings, held)
+        _recover(own, adopt=True)
         yield Ingest(own, Admit(settings, trail), settings.dicom.max_object_bytes)
 
 
@@ -216,17 +217,20 @@ def _allowed(settings: Settings) -> list[str]:
     return [url for url in (*urls, *(peer.url for peer in settings.peers.known)) if url]
 
 
-async def _settle(own: Archive, visiting: Archive) -> None:
-    """What a crash left without rows: ours is adopted, what was on loan is removed."""
-    for archive in (own, visiting):
+async def _check(*archives: Archive) -> None:
+    """Look at every page of the indexes, once the doors are open: a damaged one takes nothing more."""
+    for archive in archives:
         try:
-            settled = await settle_orphans(archive, adopt=archive is own)
-        except (DrimboxError, OSError) as error:
-            log.error("orphans_not_settled", extra={"archive": archive.root.name, "reason": str(error)})
-            continue
-        extra = {**asdict(settled), "archive": archive.root.name}
-        level = logging.WARNING if settled.damaged or settled.set_aside else logging.INFO
-        log.log(level, "orphans_settled", extra=extra)
+            await archive.with_files(archive.database.check)
+        except DrimboxError as error:
+            log.error("index_damaged", extra={"archive": archive.root.name, "reason": str(error)})
+
+
+def _recover(archive: Archive, *, adopt: bool) -> None:
+    """What a crash left without rows: ours is adopted, what was on loan is removed."""
+    done = recover(archive, adopt=adopt)
+    level = logging.WARNING if done.damaged else logging.INFO
+    log.log(level, "archive_recovered", extra={**asdict(done), "archive": archive.root.name})
 
 
 async def _expire(consult: Consult, visiting: Archive) -> None:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from drimbox.app import open_ingest
-from drimbox.durable import lock_folder
+from drimbox.durable import lock_folder, write_file
 from drimbox.errors import DrimboxError, Malformed, NotFound, Unavailable
 from drimbox.flows.import_files import ImportFiles, find_files
 from drimbox.model import Credentials
@@ -20,7 +20,8 @@ from drimbox.settings import Destination, Settings, read_settings
 from drimbox.storage.archive import AlreadyKept, Kept, Outcome
 from drimbox.storage.outbox_file import rescue_outbox
 from drimbox.storage.rebuild import rebuild_index
-from drimbox.storage.scrub import Finding, count_files, scrub
+from drimbox.storage.scrub import Finding, count_instances, scrub
+from drimbox.storage.whole import read_object
 
 app = typer.Typer()
 
@@ -126,7 +127,7 @@ def _sent(outcome: int | DrimboxError) -> str:
 
 @app.command("rebuild-index")
 def rebuild(config: Config = None) -> None:
-    """Make the index again from the files, while no node runs. The old one is kept under a dated name."""
+    """Make the index again from the packs, while no node runs. The old one is kept under a dated name."""
     settings = read_settings(config)
     root = _own(settings)
     lock = lock_folder(root.parent)
@@ -153,22 +154,37 @@ def read_again(
     rate: Annotated[int, typer.Option("--rate", min=0, help="MiB a second at most; 0 for no limit.")] = 0,
     config: Config = None,
 ) -> None:
-    """Read every kept file again and compare it with what was received. Exit 1 when one is damaged or missing."""
+    """Read every kept instance again and compare it with what was received. Exit 1 when one is damaged or missing."""
     root = _own(read_settings(config))
     read = Counter[str]()
     with _progress() as progress:
-        task = progress.add_task("reading", total=count_files(root))
+        task = progress.add_task("reading", total=count_instances(root))
 
         def told(size_bytes: int) -> None:
-            read["files"] += 1
+            read["instances"] += 1
             read["bytes"] += size_bytes
             progress.advance(task)
 
         for finding in scrub(root, rate << 20, told):
             read[finding.kind] += 1
             _show(root, finding)
-    print(f"{read['files']} files, {read['bytes'] >> 20} MiB: {read['damaged']} damaged, {read['missing']} missing")
+    damaged, missing = read["damaged"], read["missing"]
+    print(f"{read['instances']} instances, {read['bytes'] >> 20} MiB: {damaged} damaged, {missing} missing")
     raise typer.Exit(1 if read["damaged"] + read["missing"] else 0)
+
+
+@app.command()
+def extract(
+    place: Annotated[str, typer.Argument(help="PACK@OFFSET, as scrub and rebuild-index name it.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")],
+    config: Config = None,
+) -> None:
+    """Write one kept instance as a Part 10 file, damaged or not."""
+    name, _, offset = place.rpartition("@")
+    root = _own(read_settings(config))
+    if not offset.isdecimal() or not name:
+        raise Malformed("place", "PACK@OFFSET is wanted, for example packs/1795772047.701849-c690718d.pack@64")
+    write_file(output, read_object(root, str((root / name).relative_to(root)), int(offset)))
 
 
 def _show(root: Path, finding: Finding) -> None:

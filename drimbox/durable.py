@@ -1,29 +1,33 @@
 """GATE to disk: nobody else opens a file for writing.
 
-The order is the promise (reliability-security.md §1): bytes into a nameless spool, `fdatasync`, a name, `fsync` of
-the folder, and only then a row that speaks of it. The worst crash leaves a file nobody knows, never a row without
-its file. An error of the medium is never retried: after a failed fsync the kernel may have dropped the dirty pages.
+The order is the promise (reliability-security.md §1): bytes at the end of a pack, `fdatasync`, and only then an answer
+or a row that speaks of them. The worst crash leaves bytes nobody was told of, never a promise without its bytes. An
+error of the medium is never retried: after a failed fsync the kernel may have dropped the dirty pages.
 """
 
 import contextlib
+import ctypes
 import errno
 import fcntl
-import hashlib
 import logging
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from drimbox.errors import NoSpace, TooLarge, Unavailable
+from drimbox.errors import NoSpace, Unavailable
 
 log = logging.getLogger(__name__)
 
 _FULL: Final = {errno.ENOSPC, errno.EDQUOT}
 _PASSING: Final = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 _SUSPECT: Final = "an I/O error was seen: check the medium, then restart"
-_NO_TMPFILE: Final = {errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL, errno.ENOTSUP}
+_NO_ALLOCATION: Final = {errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS}
+_MOST_VIEWS: Final = 512  # of one call; the system takes 1024
+_PUNCH_HOLE: Final = 0x02 | 0x01  # of <linux/falloc.h>, FALLOC_FL_KEEP_SIZE with it
+_libc: Final = ctypes.CDLL(None, use_errno=True)
+_libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
 
 
 class Disk:
@@ -35,15 +39,24 @@ class Disk:
     def write(self, file: int, data: bytes | memoryview) -> int:
         return os.write(file, data)
 
+    def pwritev(self, file: int, views: Sequence[bytes | memoryview], offset: int) -> int:
+        return os.pwritev(file, views, offset)
+
+    def allocate(self, file: int, offset: int, length: int) -> None:
+        """Take space and let the file end there. Where the file system does not know how, it grows as it is written."""
+        if _libc.fallocate(file, 0, offset, length) and ctypes.get_errno() not in _NO_ALLOCATION:
+            raise _last_error()
+
+    def punch(self, file: int, offset: int, length: int) -> None:
+        """Give the space of a range back; it reads as zeros."""
+        if _libc.fallocate(file, _PUNCH_HOLE, offset, length):
+            raise _last_error()
+
     def fdatasync(self, file: int) -> None:
         os.fdatasync(file)
 
     def fsync(self, file: int) -> None:
         os.fsync(file)
-
-    def link(self, source: str, name: str, folder: int) -> None:
-        # dst_dir_fd makes CPython call linkat with AT_SYMLINK_FOLLOW, which a nameless file needs.
-        os.link(source, name, dst_dir_fd=folder)
 
     def rename(self, source: str | Path, target: str | Path) -> None:
         os.replace(source, target)
@@ -64,8 +77,13 @@ class Disk:
 disk = Disk()
 
 
+def _last_error() -> OSError:
+    code = ctypes.get_errno()
+    return OSError(code, os.strerror(code))
+
+
 class Volume:
-    """A folder on one file system in which whole files become durable under names we choose.
+    """A folder on one file system, in which files grow and their bytes become durable.
 
     suspect: the medium answered an I/O error; nothing new is taken until someone looked at it (promise P10).
     """
@@ -74,32 +92,13 @@ class Volume:
         self.root = root
         self.reserve_bytes = reserve_bytes
         self.suspect = False
-        self._folders: dict[str, int] = {}
-        self._named: set[str] = set()
-        self._spools = root.absolute() / "spool"
-        with self._guard("open the archive's folder"):
-            make_folder(self._spools)
+        with self.guard("open the archive's folder"):
+            make_folder(root)
             for folder in (root, root.parent):  # names a crash may have left without their sync
                 _sync_path(folder)
-            self._nameless = self._takes_nameless()
-
-    def sweep(self) -> None:
-        """Remove what a crash left of unfinished spools. Only for whoever has the folder's lock: others may be live."""
-        with self._guard("sweep the spools"):
-            for left in self._spools.iterdir():
-                disk.unlink(left)
-
-    def _takes_nameless(self) -> bool:
-        try:
-            os.close(disk.open(self._spools, os.O_TMPFILE | os.O_RDWR))
-        except OSError as error:
-            if error.errno in _NO_TMPFILE:
-                return False
-            raise
-        return Path("/proc/self/fd").is_dir()
 
     @contextlib.contextmanager
-    def _guard(self, doing: str) -> Iterator[None]:
+    def guard(self, doing: str) -> Iterator[None]:
         """Turn an OSError into NoSpace, or into Unavailable with the volume marked suspect.
 
         From then on nothing is attempted: a sync that succeeds after one that failed proves nothing.
@@ -109,159 +108,141 @@ class Volume:
         try:
             yield
         except OSError as error:
-            if error.errno in _FULL:
-                raise NoSpace("volume", "full: free some space, what was kept is safe") from error
-            if error.errno in _PASSING:
-                raise Unavailable("volume", f"could not {doing} (errno {error.errno}): too much at once") from error
-            self.suspect = True
-            log.error("volume_suspect", extra={"folder": str(self.root), "doing": doing, "errno": error.errno})
-            text = f"could not {doing} (errno {error.errno}): check the medium, then restart"
-            raise Unavailable("volume", text) from error
+            raise self.refusal(error, doing) from error
 
-    def spool(self, preface: bytes, limit_bytes: int) -> "Spool":
-        """Open a new spool that begins with `preface`. Raises NoSpace, or Unavailable when the volume is suspect."""
-        with self._guard("create a spool"):
-            room = os.statvfs(self.root)
-            if room.f_bavail * room.f_frsize < self.reserve_bytes:
-                raise NoSpace("volume", f"under {self.reserve_bytes >> 20} MiB are free: make room")
-            path = None
-            if self._nameless:
-                file = disk.open(self._spools, os.O_TMPFILE | os.O_RDWR)
-            else:
-                path = self._spools / secrets.token_hex(16)
-                file = disk.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR)
-        return Spool(self, file, path, preface, limit_bytes)
+    def refusal(self, error: OSError, doing: str) -> NoSpace | Unavailable:
+        """What the callers of a failed call are told; see `guard`."""
+        if error.errno in _FULL:
+            return NoSpace("volume", "full: free some space, what was kept is safe")
+        if error.errno in _PASSING:
+            return Unavailable("volume", f"could not {doing} (errno {error.errno}): too much at once")
+        self.suspect = True
+        log.error("volume_suspect", extra={"folder": str(self.root), "doing": doing, "errno": error.errno})
+        return Unavailable("volume", f"could not {doing} (errno {error.errno}): check the medium, then restart")
 
-    def place(self, spool: "Spool", name: str) -> None:
-        """Give a synced spool its final `name`, relative to the root. Durable only after `sync_folder`.
+    def check_room(self, size_bytes: int = 0) -> None:
+        """Raises NoSpace when taking `size_bytes` would touch the reserve: outbox, index and trail live on it."""
+        if self.suspect:
+            raise Unavailable("volume", _SUSPECT)
+        room = os.statvfs(self.root)
+        if room.f_bavail * room.f_frsize < self.reserve_bytes + size_bytes:
+            raise NoSpace("volume", f"under {self.reserve_bytes >> 20} MiB are free: make room")
 
-        A file already there under this name is replaced in one step. Names are made from the content: it holds the
-        same data set, or it is damaged, and then these bytes mend it.
-        """
-        self._name(str(spool.path) if spool.path else f"/proc/self/fd/{spool.file}", name)
-
-    def name_again(self, known: str, name: str) -> None:
-        """Give the placed file `known` a second name. Durable only after `sync_folder`."""
-        self._name(str(self.root.absolute() / known), name)
-
-    def _name(self, source: str, name: str) -> None:
-        folder, _, leaf = name.rpartition("/")
-        with self._guard("name a file"):
-            file = self._folder(folder)
+    def create(self, name: str) -> "GrowingFile":
+        """A new file, whose name is durable. Raises NoSpace, Unavailable."""
+        with self.guard("create a file"):
+            path = self.root / name
+            make_folder(path.parent)
+            file = disk.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR)
             try:
-                disk.link(source, leaf, file)
-            except FileExistsError:
-                draft = self._spools / secrets.token_hex(16)
-                disk.link(source, str(draft), file)
-                disk.rename(draft, self.root / name)
-                with contextlib.suppress(FileNotFoundError):  # it stays when both names were of one file already
-                    disk.unlink(draft)
+                _sync_path(path.parent)
+            except BaseException:
+                os.close(file)
+                with contextlib.suppress(OSError):
+                    disk.unlink(path)
+                raise
+            return GrowingFile(self, name, file, 0)
 
-    def sync_folder(self, folder: str) -> None:
-        """Make the names inside `folder` durable."""
-        with self._guard("sync a folder"):
-            disk.fsync(self._folder(folder))
+    def reopen(self, name: str, end: int) -> "GrowingFile | None":
+        """A file that exists, to grow from `end`; None when someone else has it. Raises NoSpace, Unavailable."""
+        with self.guard("open a file"):
+            file = disk.open(self.root / name, os.O_RDWR | os.O_NOFOLLOW)
+            grown = GrowingFile(self, name, file, end)
+            if grown.lock():
+                return grown
+            os.close(file)
+            return None
 
-    def _folder(self, folder: str) -> int:
-        """An open descriptor of `folder`, made when needed; a few stay open, the oldest is closed."""
-        if (known := self._folders.get(folder)) is not None:
-            return known
-        self._name_folder(folder)
-        file = disk.open(self.root / folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-        if len(self._folders) >= 128:
-            os.close(self._folders.pop(next(iter(self._folders))))
-        self._folders[folder] = file
-        return file
+    def erase(self, name: str, marks: Sequence[tuple[int, bytes]], holes: Sequence[tuple[int, int]]) -> None:
+        """Write the marks, (offset, bytes), and make the ranges, (offset, length), zeros that take no space."""
+        with self.guard("erase a part of a file"):
+            file = disk.open(self.root / name, os.O_RDWR | os.O_NOFOLLOW)
+            try:
+                for offset, data in marks:
+                    disk.pwritev(file, [data], offset)
+                for offset, length in holes:
+                    self._make_hole(file, offset, length)
+                disk.fdatasync(file)
+            finally:
+                os.close(file)
 
-    def _name_folder(self, folder: str) -> None:
-        """Make `folder` and its name durable: also one that is there, for a crash may have come before its sync."""
-        if folder in self._named:
-            return
-        if parent := folder.rpartition("/")[0]:
-            self._name_folder(parent)
-        path = self.root / folder
-        with contextlib.suppress(FileExistsError):
-            disk.mkdir(path)
-        _sync_path(path.parent)
-        if len(self._named) >= 4096:
-            self._named.clear()  # costs a sync each to learn again
-        self._named.add(folder)
+    def _make_hole(self, file: int, offset: int, length: int) -> None:
+        try:
+            disk.punch(file, offset, length)
+        except OSError as error:
+            if error.errno not in _NO_ALLOCATION:
+                raise
+            while length > 0:  # this file system has no holes: at least nothing of the bytes stays
+                written = disk.pwritev(file, [bytes(min(length, 2**20))], offset)
+                offset, length = offset + written, length - written
 
     def remove(self, name: str) -> None:
         """Remove the file `name`; not an error when it is gone already."""
-        with self._guard("remove a file"), contextlib.suppress(FileNotFoundError):
+        with self.guard("remove a file"), contextlib.suppress(FileNotFoundError):
             disk.unlink(self.root / name)
 
-    def remove_folder(self, folder: str) -> None:
-        """Remove `folder` if it is empty. By the thread that places files, or one would be placed into nothing."""
-        if (file := self._folders.pop(folder, None)) is not None:
-            os.close(file)
-        self._named.discard(folder)
-        with contextlib.suppress(OSError):
-            disk.rmdir(self.root / folder)
 
-    def close(self) -> None:
-        """Close the folders held open."""
-        while self._folders:
-            os.close(self._folders.popitem()[1])
+class GrowingFile:
+    """A file that is written at its end, by one writer. Space is taken ahead: a sync then has less to do.
 
-
-class Spool:
-    """Bytes on their way in: hashed as they are written, invisible until placed. One writer at a time.
-
-    size: bytes in the file, preface included. The digest is over what `write` was given, not the preface: it is
-    the identity of the data set, whatever we put in front of it.
+    name: relative to the volume. end: what the writer counts as written; it moves only by `end = ...`.
     """
 
-    def __init__(self, volume: Volume, file: int, path: Path | None, preface: bytes, limit_bytes: int) -> None:
-        self._volume = volume
+    _ALLOCATIONS: Final = (2**20, 2**23, 2**25)  # the first one, the second, all others
+
+    def __init__(self, volume: Volume, name: str, file: int, end: int) -> None:
+        self.name = name
         self.file = file
-        self.path = path
-        self.size = 0
-        self._limit_bytes = limit_bytes
-        self._hash = hashlib.sha256()
+        self.end = end
+        self._volume = volume
+        self._allocated = os.fstat(file).st_size
+        self._step = 0
+
+    def lock(self) -> bool:
+        """Take it for this descriptor alone, until it is closed; False when someone else has it."""
         try:
-            self._append(memoryview(preface))
-        except BaseException:
-            self.discard()
-            raise
+            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
 
-    def write(self, view: bytes | memoryview) -> None:
-        """Append. Raises TooLarge past the limit, NoSpace, Unavailable; the spool must then be discarded."""
-        if self.size + len(view) > self._limit_bytes:
-            raise TooLarge("object", f"more than {self._limit_bytes} bytes")
-        self._append(memoryview(view))
-        self._hash.update(view)
+    def write(self, views: Sequence[bytes | memoryview], offset: int) -> int:
+        """Write them one after the other at `offset`; how many bytes that was. Raises NoSpace, Unavailable."""
+        size = sum(map(len, views))
+        with self._volume.guard("write to a pack"):
+            if offset + size > self._allocated:
+                self._allocate(offset + size)
+            left = list(views)
+            while left:
+                written = disk.pwritev(self.file, left[:_MOST_VIEWS], offset)
+                offset += written
+                while left and written >= len(left[0]):
+                    written -= len(left.pop(0))
+                if written:
+                    left[0] = memoryview(left[0])[written:]
+        return size
 
-    def _append(self, view: memoryview) -> None:
-        with self._volume._guard("write to a spool"):
-            while view:
-                written = disk.write(self.file, view)
-                self.size += written
-                view = view[written:]
-
-    def digest(self) -> bytes:
-        """SHA-256 of the data set bytes written so far."""
-        return self._hash.digest()
-
-    def read_at(self, offset: int, length: int) -> bytes:
-        """Up to `length` bytes from `offset`; short only at the end."""
-        return os.pread(self.file, length, offset)
+    def _allocate(self, wanted: int) -> None:
+        step = max(self._ALLOCATIONS[self._step], wanted - self._allocated)
+        self._step = min(self._step + 1, len(self._ALLOCATIONS) - 1)
+        self._volume.check_room(step)
+        disk.allocate(self.file, self._allocated, step)
+        self._allocated += step
 
     def sync(self) -> None:
-        """Make the bytes durable. The name is not: see `Volume.place`."""
-        with self._volume._guard("sync a spool"):
+        """Make its bytes durable."""
+        with self._volume.guard("sync a pack"):
             disk.fdatasync(self.file)
 
-    def discard(self) -> None:
-        """Close, and forget the bytes unless they were placed. Safe to call twice."""
-        if self.file < 0:
-            return
+    def cut(self) -> None:
+        """Forget what lies beyond `end`, space taken ahead included."""
+        with self._volume.guard("cut a pack"):
+            disk.truncate(self.file, self.end)
+            self._allocated = self.end
+
+    def close(self) -> None:
+        """Close it; whoever wants may have it then."""
         os.close(self.file)
-        self.file = -1
-        if self.path is not None:
-            with contextlib.suppress(OSError):
-                disk.unlink(self.path)
 
 
 class AppendLog:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import orjson
 import pydicom
 import uvicorn
+from archiving import flip
 from pydicom.data import get_testdata_file
 from pydicom.uid import UID
 
@@ -207,8 +208,4 @@ def spoil(box: Box, path: str, at: int) -> None:
     """Flip a byte of the kept file of an instance, `at` bytes before its end."""
     study, series, sop = path.split("/")[2::2][:3]
     (held,) = box.run(box.archive.held(study, series, sop))
-    file = box.archive.path(held)
-    file.chmod(0o640)
-    content = bytearray(file.read_bytes())
-    content[-at] ^= 0xFF
-    file.write_bytes(content)
+    flip(box.archive.root, held, -at)

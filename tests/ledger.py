@@ -6,7 +6,8 @@ A ledger is a list of lines, one an acknowledgement: `kept UID SHA-256`, `aside 
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Sequence
+import struct
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,9 @@ from drimbox.settings import Settings
 from drimbox.storage.archive import Archive, SetAside
 from drimbox.storage.outbox import Outbox
 from drimbox.storage.outbox_file import open_outbox
+from drimbox.storage.recover import recover
 from drimbox.storage.reports import Reports
 from drimbox.storage.scrub import scrub
-from drimbox.storage.upkeep import settle_orphans
 
 Tell = Callable[[str], None]
 
@@ -49,6 +50,7 @@ class Site:
             raise
         try:
             self.archive = Archive(base / "own")
+            self.recovered = recover(self.archive, adopt=True)
         except BaseException:
             _close(self.outbox.database, self.outbox.database)
             self.trail.close()
@@ -74,6 +76,7 @@ class Site:
         outcome = await self.ingest.instance(spool)
         word = "aside" if isinstance(outcome, SetAside) else "kept"
         tell(f"{word} {made.SOPInstanceUID} {hashlib.sha256(data_set).hexdigest()}")
+        await self.archive.caught_up()  # what comes next has its number whatever the threads do
 
     async def report(self, tell: Tell) -> None:
         await self.publish.report_arrived(REPORT, Credentials("hl7", "127.0.0.1", "RIS"))
@@ -133,10 +136,7 @@ def check(base: Path, ledger: Sequence[str]) -> None:
 async def _check(base: Path, ledger: Sequence[str]) -> None:
     site = Site(base)
     try:
-        await compare(site, ledger)
-        site.archive.volume.sweep()
-        settled = await settle_orphans(site.archive, adopt=True)
-        assert settled.damaged == ()
+        assert site.recovered.damaged == []
         await compare(site, ledger)
         told: list[str] = []
         for made in SENT:
@@ -148,18 +148,18 @@ async def _check(base: Path, ledger: Sequence[str]) -> None:
         assert await site.archive.database.read("SELECT count(*) FROM set_aside") == [(ASIDE,)]
         assert await site.outbox.database.read("SELECT count(*) FROM report") == [(1,)]
         assert await site.outbox.database.read("SELECT count(*) FROM job") == [(1,)]
-        assert len(list((base / "own").rglob("*.dcm"))) == INSTANCES + ASIDE
-        assert list((base / "own" / "spool").iterdir()) == []
+        assert sum(1 for _ in kept_records(base / "own")) == INSTANCES + ASIDE
     finally:
         site.close()
 
 
 async def compare(site: Site, ledger: Sequence[str]) -> None:
     """Each line of the ledger against what the archive and the trail hold."""
-    rows = await site.archive.database.read("SELECT sop_uid, file FROM instance")
-    kept = {uid: _digest(site.archive.root / file) for uid, file in rows}
-    rows = await site.archive.database.read("SELECT sop_uid, file FROM set_aside")
-    aside = {(uid, _digest(site.archive.root / file)) for uid, file in rows}
+    await site.archive.caught_up()
+    rows = await site.archive.database.read("SELECT sop_uid, file, offset, size_bytes FROM instance")
+    kept = {uid: digest_of_part(site.archive.root, *place) for uid, *place in rows}
+    rows = await site.archive.database.read("SELECT sop_uid, file, offset, size_bytes FROM set_aside")
+    aside = {(uid, digest_of_part(site.archive.root, *place)) for uid, *place in rows}
     rows = await site.outbox.database.read("SELECT message_id, message FROM report JOIN job ON report_id = report.id")
     reports = {(message_id, hashlib.sha256(message).hexdigest()) for message_id, message in rows}
     verify_trail(site.trail.path)
@@ -176,7 +176,23 @@ async def compare(site: Site, ledger: Sequence[str]) -> None:
             assert f'"{name}"' in traces, line
 
 
-def _digest(file: Path) -> str:
+def kept_records(root: Path) -> Iterator[tuple[str, int, int]]:
+    """(pack, offset of the object, its length), found without any reader under test: see docs/operations.md."""
+    for pack in sorted(root.glob("packs/*")):
+        content, offset = pack.read_bytes(), 0
+        while content[offset : offset + 8] == b"DRIMpack":
+            (length,), (state,) = (
+                struct.unpack_from("<Q", content, offset + 8),
+                struct.unpack_from("<I", content, offset + 48),
+            )
+            if state == 1:
+                yield f"packs/{pack.name}", offset + 64, length
+            offset += (64 + length + 63) // 64 * 64
+
+
+def digest_of_part(root: Path, file: str, offset: int, length: int) -> str:
     """Of the data set, found without any reader under test: PS3.10 §7.1, by the group length."""
-    part10 = file.read_bytes()
+    with (root / file).open("rb") as pack:
+        pack.seek(offset)
+        part10 = pack.read(length)
     return hashlib.sha256(part10[144 + int.from_bytes(part10[140:144], "little") :]).hexdigest()

@@ -11,7 +11,7 @@ _CHUNK_BYTES: Final = 2**16
 _RATIO_FREE_BYTES: Final = 2**25
 
 
-class Inflated:
+class Inflated(Readable):
     """A `Readable`: the preface as stored, then the data set inflated. Offsets are those of such a file.
 
     Reading forward costs one inflation; reading backward starts again, so read in order. Nothing but the last

@@ -6,7 +6,6 @@ A video stream is one span group under frame number 1: a decoder alone can find 
 """
 
 import struct
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -18,7 +17,6 @@ from drimbox.dicom.uid import TransferSyntax
 from drimbox.errors import Malformed, TooLarge
 from drimbox.model import Span
 
-_BLOCK_BYTES: Final = 2**20
 # How a compressed frame begins: JPEG and JPEG-LS (SOI), JPEG 2000 and HTJ2K (SOC SIZ), JPEG XL.
 _STARTS: Final = (b"\xff\xd8\xff", b"\xff\x4f\xff\x51", b"\xff\x0a", b"\x00\x00\x00\x0cJXL ")
 
@@ -132,7 +130,4 @@ def _cut(items: list[Range], starts: Sequence[int]) -> list[list[Range]]:
 
 def _span(source: Readable, frame_number: int, extent: Range) -> Span:
     offset, length = extent
-    crc = 0
-    for begin in range(offset, offset + length, _BLOCK_BYTES):
-        crc = zlib.crc32(source.read_at(begin, min(_BLOCK_BYTES, offset + length - begin)), crc)
-    return Span(frame_number, offset, length, crc)
+    return Span(frame_number, offset, length, source.crc32_at(offset, length))

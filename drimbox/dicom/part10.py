@@ -8,6 +8,7 @@ import struct
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from drimbox.dicom.checksum import crc32
 from drimbox.dicom.uid import (
     EXPLICIT_BIG_ENDIAN,
     EXPLICIT_LITTLE_ENDIAN,
@@ -21,6 +22,7 @@ from drimbox.errors import Malformed, TooLarge
 
 PREAMBLE_BYTES: Final = 128
 PREFIX: Final = b"DICM"
+_BLOCK_BYTES: Final = 2**20
 MOST_PREFACE_BYTES: Final = 2**16  # a preface with private information in it seldom passes 1 KiB
 
 # VRs by the form of their element in explicit VR (PS3.5 §7.1.2): length in 32 bits after two reserved bytes, or 16.
@@ -34,17 +36,21 @@ SHORT_FORM = frozenset(
 class Readable(Protocol):
     """Bytes that can be read anywhere: a file, a spool, a memory."""
 
-    @property
-    def size(self) -> int:
-        """How many bytes there are."""
-        ...
+    size: int  # how many bytes there are
 
     def read_at(self, offset: int, length: int) -> bytes:
         """The `length` bytes from `offset`; fewer only where the end comes first."""
         ...
 
+    def crc32_at(self, offset: int, length: int) -> int:
+        """CRC-32 of the `length` bytes from `offset`, without holding them all."""
+        checksum = 0
+        for begin in range(offset, offset + length, _BLOCK_BYTES):
+            checksum = crc32(self.read_at(begin, min(_BLOCK_BYTES, offset + length - begin)), checksum)
+        return checksum
 
-class InMemory:
+
+class InMemory(Readable):
     """A `Readable` over bytes."""
 
     __slots__ = ("_content", "size")
@@ -56,6 +62,10 @@ class InMemory:
     def read_at(self, offset: int, length: int) -> bytes:
         """A copy of these bytes."""
         return self._content[offset : offset + length]
+
+    def crc32_at(self, offset: int, length: int) -> int:
+        """CRC-32 of these bytes."""
+        return crc32(memoryview(self._content)[offset : offset + length])
 
 
 @dataclass(frozen=True, slots=True)

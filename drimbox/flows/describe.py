@@ -61,6 +61,7 @@ class Describe:
     async def series(self, credentials: Credentials, study: str, series: str = "") -> list[Revision]:
         """The series of a study, or one, as they are now. Raises NotFound."""
         await self._admitted(credentials, study, series)
+        await self.archive.caught_up()
         found = self.archive.metadata.revisions(study, series)
         if not found:
             raise NotFound("series" if series else "study", "not held here")

@@ -20,6 +20,7 @@ class Follow:
     async def __call__(self, credentials: Credentials, since: str, most: int) -> tuple[list[Happened], bool]:
         """What follows `since`, in order, and whether there is more. Raises Malformed, Conflict; see `read_feed`."""
         await self.admit(credentials, "operate", detail="changes read")
+        await self.archive.caught_up()
         database = self.archive.database
         found = await database.reading(lambda: read_feed(database.read_here, since, most + 1))
         return found[:most], len(found) > most

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Final
 
 from drimbox.dicom.scan import identify
-from drimbox.durable import Spool
 from drimbox.errors import Corrupt, DrimboxError, NoSpace, Unavailable
 from drimbox.flows.ingest import Ingest
 from drimbox.model import Credentials
-from drimbox.storage.archive import OpenFile, Outcome
+from drimbox.storage.archive import Outcome
+from drimbox.storage.files import OpenFile
+from drimbox.storage.spool import Spool
 
 _AT_ONCE: Final = 16  # as many files share a commit
 _BLOCK_BYTES: Final = 2**20

@@ -4,14 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from drimbox.dicom.part10 import read_preface
-from drimbox.dicom.scan import Summary, scan
-from drimbox.durable import Spool
+from drimbox.dicom.scan import Limits, Summary, scan
 from drimbox.errors import Malformed
 from drimbox.flows.admit import Admit
 from drimbox.model import Credentials, Reader
 from drimbox.storage.archive import Archive, Outcome, SetAside
+from drimbox.storage.spool import Spool
 
-__all__ = ["Ingest", "SetAside"]  # doors learn the outcomes here: they do not import rooms
+__all__ = ["Ingest", "SetAside", "Spool"]  # doors learn the outcomes here: they do not import rooms
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ class Ingest:
         Raises Malformed, TooLarge, NoSpace, Unavailable. If it raises, nothing is visible.
         """
 
-        def summarise(spool: Spool) -> Summary:
-            summary = scan(spool)
+        def summarise(spool: Spool, limits: Limits) -> Summary:
+            summary = scan(spool, limits)
             _announced(spool, summary)
             if expect:
                 expect(summary)

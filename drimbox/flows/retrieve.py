@@ -7,14 +7,13 @@ leave. Memory does not grow with the study: one chunk, or one batch of metadata,
 
 import asyncio
 import contextlib
-import hashlib
-import zlib
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from drimbox.dicom.attributes import text
+from drimbox.dicom.checksum import Digest, crc32
 from drimbox.dicom.data_set import open_data_set
 from drimbox.dicom.json_model import find_bulkdata
 from drimbox.dicom.match import OneOf, Query
@@ -194,7 +193,7 @@ class Retrieve:
                 async for made in pieces:
                     yield made
             return
-        digest = hashlib.sha256()
+        digest = Digest()
         for start in range(0, held.size_bytes, CHUNK_BYTES):
             chunk = bytearray(min(CHUNK_BYTES, held.size_bytes - start))
             await self._fill(held, start, memoryview(chunk), digest)
@@ -202,9 +201,9 @@ class Retrieve:
 
     async def fill_instance(self, held: Held, view: memoryview) -> None:
         """Put the whole instance, as it is kept, into `view`, of its size. Raises Corrupt."""
-        await self._fill(held, 0, view, hashlib.sha256())
+        await self._fill(held, 0, view, Digest())
 
-    async def _fill(self, held: Held, offset: int, view: memoryview, digest: "hashlib._Hash") -> None:
+    async def _fill(self, held: Held, offset: int, view: memoryview, digest: Digest) -> None:
         """A piece of the kept file, counted in the digest, which leaves the preface out and is checked at the end."""
         await self.archive.read_into(held, offset, view)
         digest.update(view[max(0, held.data_set_offset - offset) :])
@@ -269,7 +268,7 @@ class Retrieve:
         for span in spans:
             part = view[start : start + span.length]
             await self.archive.read_into(held, span.offset, part)
-            if zlib.crc32(part) != span.crc32:
+            if crc32(part) != span.crc32:
                 raise Corrupt("frame", "its checksum is not the one it was kept with", detail=held.file)
             start += span.length
 
@@ -277,7 +276,7 @@ class Retrieve:
         for span in spans:
             checksum = 0
             async for chunk, is_last in self._pieces(held, span.offset, span.length):
-                checksum = zlib.crc32(chunk, checksum)
+                checksum = crc32(chunk, checksum)
                 if is_last and checksum != span.crc32:
                     raise Corrupt("frame", "its checksum is not the one it was kept with", detail=held.file)
                 yield chunk

@@ -10,9 +10,8 @@ from drimbox.dicom.elements import Limits
 from drimbox.dicom.part10 import MOST_PREFACE_BYTES, PREAMBLE_BYTES, PREFIX, InMemory, Preface, read_preface
 from drimbox.dicom.scan import Summary
 from drimbox.dicom.uid import checked_uid, is_storage
-from drimbox.durable import Spool
 from drimbox.errors import Conflict, DrimboxError, Malformed, NotAcceptable
-from drimbox.flows.ingest import Ingest, SetAside
+from drimbox.flows.ingest import Ingest, SetAside, Spool
 from drimbox.model import Credentials, InstanceRef, Reader
 
 HEAD_BYTES: Final = PREAMBLE_BYTES + len(PREFIX) + MOST_PREFACE_BYTES

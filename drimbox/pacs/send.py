@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from drimbox.dicom.command import C_STORE_RQ, Command
+from drimbox.dicom.part10 import Readable
 from drimbox.dicom.scan import identify
 from drimbox.errors import Corrupt, DrimboxError, NotAcceptable
 from drimbox.model import Place
@@ -145,7 +146,7 @@ async def _sent(send: Send, outgoing: Outgoing) -> int | DrimboxError:
     return status
 
 
-class _File:
+class _File(Readable):
     """An open file as a `Readable`."""
 
     def __init__(self, file: int, size: int) -> None:

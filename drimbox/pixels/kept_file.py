@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass
 
+from drimbox.dicom.part10 import Readable
 from drimbox.errors import NotFound, Unavailable
 from drimbox.model import Place, Span
 
@@ -23,7 +24,7 @@ class KeptImage:
     digest: bytes
 
 
-class KeptFile:
+class KeptFile(Readable):
     """A `Readable` over the part of an open file that is the instance. Does not own the descriptor."""
 
     def __init__(self, descriptor: int, offset: int, size_bytes: int) -> None:

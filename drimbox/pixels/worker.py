@@ -11,11 +11,11 @@ import socket
 import sys
 import time
 import traceback
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from threading import Thread
 
+from drimbox.dicom.checksum import crc32
 from drimbox.dicom.data_set import DataSet, open_data_set
 from drimbox.dicom.elements import PIXEL_DATA, PIXELS, UNDEFINED, Event, Limits
 from drimbox.dicom.frames import Geometry
@@ -179,7 +179,7 @@ class Worker:
 
 def _read_span(source: Readable, span: Span) -> bytes:
     content = source.read_at(span.offset, span.length)
-    if len(content) != span.length or zlib.crc32(content) != span.crc32:
+    if len(content) != span.length or crc32(content) != span.crc32:
         raise Corrupt("frame", "its bytes are not those that were kept")
     return content
 

@@ -1,109 +1,80 @@
-"""The archive: files + index under one promise. When `keep` returns, the instance survives a power cut.
+"""The archive: packs + index under one promise. When `keep` returns, the instance survives a power cut.
 
-It owns the order of things and nothing else: bytes durable (durable.py), then a name, then rows (index.py) and the
-studies they change (changes.py) in one transaction of the group commit (database.py).
+It owns the order of things and nothing else: bytes durable in a pack (keeper.py), then rows (index.py) and the studies
+they change (changes.py) in one transaction of the group commit (database.py), which the answer does not wait for
+(follower.py): whoever reads here does.
 """
 
 import asyncio
-import hashlib
-import os
-import zlib
-from collections.abc import Callable, Iterator, Sequence
+import logging
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
 from drimbox import clock
 from drimbox.dicom.attributes import Attributes
+from drimbox.dicom.checksum import crc32
 from drimbox.dicom.match import OneOf, Query
-from drimbox.dicom.part10 import Readable, build_preface
-from drimbox.dicom.scan import Summary
-from drimbox.durable import Spool, Volume
-from drimbox.errors import Conflict, Corrupt, NotFound, Unavailable
-from drimbox.kos.rejection import Rejection
+from drimbox.dicom.part10 import build_preface
+from drimbox.dicom.scan import Limits, Summary
+from drimbox.durable import Volume
+from drimbox.errors import Conflict, Corrupt, NotFound, TooLarge, Unavailable
 from drimbox.model import InstanceRef, Place, Span
 from drimbox.storage import changes, index, queries, rejections
 from drimbox.storage.changes import Change
-from drimbox.storage.database import Database, Row, Transaction
-from drimbox.storage.index import Held
+from drimbox.storage.database import Database, Transaction
+from drimbox.storage.files import Files, OpenFile
+from drimbox.storage.follower import Follower
+from drimbox.storage.index import Entry, Held
+from drimbox.storage.keeper import AlreadyKept, Incoming, Keeper, Kept, Outcome, SetAside, version
 from drimbox.storage.metadata import Metadata
 from drimbox.storage.near import expect, read_near
+from drimbox.storage.packs import Packs
+from drimbox.storage.records import aligned
 from drimbox.storage.rejections import Rejected
+from drimbox.storage.removal import remove_bytes
 from drimbox.storage.reread import read_again
+from drimbox.storage.spool import Spool
+from drimbox.storage.whole import digest_of
+
+log = logging.getLogger(__name__)
+
+__all__ = ["AlreadyKept", "Archive", "Held", "Kept", "Outcome", "SetAside"]
 
 T = TypeVar("T")
 
+# What is summed up on the loop that received it: the element count of most instances, tenfold.
+_QUICK: Final = Limits(max_elements=3000, max_fragments=3000)
 _FEW_FRAMES: Final = 200
-_FILE_THREADS: Final = 32  # as many instances may wait for one commit
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """The instance is new and durable."""
-
-    ref: InstanceRef
-
-
-@dataclass(frozen=True, slots=True)
-class AlreadyKept:
-    """The same bytes were kept before: one copy, and success again (promise P5)."""
-
-    ref: InstanceRef
-
-
-@dataclass(frozen=True, slots=True)
-class SetAside:
-    """The UID was kept before with other bytes: these are durable too, out of sight, for a human to look at."""
-
-    ref: InstanceRef
-
-
-Outcome = Kept | AlreadyKept | SetAside
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A whole file found on the disk, relative to the root: what its row should say. written_at: as `kept_at`.
-
-    note: what it says when it is a rejection note.
-    """
-
-    file: str
-    summary: Summary
-    digest: bytes
-    size_bytes: int
-    written_at: float
-    note: Rejection | None = None
-
-
-class OpenFile:
-    """A kept file as a `Readable`."""
-
-    def __init__(self, file: int, size: int) -> None:
-        self.file = file
-        self.size = size
-
-    def read_at(self, offset: int, length: int) -> bytes:
-        return os.pread(self.file, length, offset)
+_FILE_THREADS: Final = 16
+_BLOCK_BYTES: Final = 2**20
 
 
 class Archive:
-    """One folder: `files/`, `aside/` and `index.db`. The node has two, `own` and `visiting`.
+    """One folder: `packs/` and `index.db`. The node has two, `own` and `visiting`.
 
     draft: the name of an index under construction (rebuild.py). Raises Corrupt when the index is lost or damaged.
+    Whoever has the folder's lock calls `recover.recover` before anything is kept.
     """
 
     def __init__(self, root: Path, *, draft: str = "") -> None:
         self.root = root
+        if any(root.glob("files/*")):
+            text = f"{root} is of an earlier layout: choose a new node.data_dir, then drimbox import {root / 'files'}"
+            raise Unavailable("node.data_dir", text)
         self.volume = Volume(root)
-        may_be_new = bool(draft) or not any(root.glob("files/*"))
+        may_be_new = bool(draft) or not any(root.glob("packs/*"))
         self.database = Database(root / (draft or "index.db"), may_be_new=may_be_new)
         self.on_forget: list[Callable[[str], None]] = []  # called with the UID of each study that went
         self.metadata = Metadata(root, self.database)
-        self._files = ThreadPoolExecutor(_FILE_THREADS, thread_name_prefix="archive-files")
+        self.packs = Packs(self.volume)
+        self._files = Files(root)
+        self._threads = ThreadPoolExecutor(_FILE_THREADS, thread_name_prefix="archive-files")
+        self._follower = Follower(self.database, self.record, lambda entries: self._keeper.forget(entries))
+        self._keeper = Keeper(self.packs, self.database, self._follower)
 
     @property
     def suspect(self) -> bool:
@@ -111,96 +82,130 @@ class Archive:
         return self.volume.suspect or self.database.suspect
 
     def open_spool(self, sop_class_uid: str, sop_uid: str, transfer_syntax: str, limit_bytes: int) -> Spool:
-        """A spool that will be a Part 10 file of this instance. Raises NoSpace, Unavailable."""
+        """A spool that will be a Part 10 object of this instance. Raises NoSpace, Unavailable."""
         if self.suspect:
             raise Unavailable("archive", "an I/O error or damage was seen: check the medium, then restart")
-        return self.volume.spool(build_preface(sop_class_uid, sop_uid, transfer_syntax), limit_bytes)
+        if self._follower.refusal is not None:
+            raise self._follower.refusal
+        return self.packs.spool(build_preface(sop_class_uid, sop_uid, transfer_syntax), limit_bytes)
 
-    async def keep(self, spool: Spool, summarise: Callable[[Spool], Summary]) -> Outcome:
-        """Make the instance durable and visible, with the change it makes of its study. The spool is ours from here on.
+    async def keep(self, spool: Spool, summarise: Callable[[Spool, Limits], Summary]) -> Outcome:
+        """Make the instance durable; its rows and the change of its study follow. The spool is ours from here on.
 
-        summarise: reads the spool, on the thread that syncs it. Raises what it raises, NoSpace, Unavailable; then
-        nothing is visible.
+        summarise: reads the spool. Raises what it raises, NoSpace, Unavailable; then nothing is visible.
         """
-        work = self._files.submit(self._keep_here, spool, summarise)
-        # Not by the caller: one that is cancelled would close the file under the thread that syncs and names it.
-        work.add_done_callback(lambda _: spool.discard())
-        return await asyncio.wrap_future(work)
+        entry = self._quick_entry(spool, summarise) if spool.in_memory else None
+        if entry is not None and self._find_same(entry) is None:
+            return await asyncio.wrap_future(self._keeper.submit(Incoming(spool, entry)))
+        # Not by the caller: one that is cancelled would take the bytes from under the thread that works on them.
+        return await asyncio.wrap_future(self._threads.submit(self._keep, spool, summarise))
 
-    def _keep_here(self, spool: Spool, summarise: Callable[[Spool], Summary]) -> Outcome:
-        """All of it on one thread: each way to another one costs as much as half a scan."""
-        summary = summarise(spool)
-        spool.sync()
-        digest = spool.digest()
-        note = rejections.read_note(spool, summary)
-        return self.database.submit(lambda transaction: self._keep(transaction, spool, summary, digest, note)).result()
+    def _keep(self, spool: Spool, summarise: Callable[[Spool, Limits], Summary]) -> Outcome:
+        """As `keep`, for what may take a while: a large instance, a long header, one that came before."""
+        try:
+            entry = _summed_up(spool, summarise, Limits())
+            if spool.pack is not None:
+                spool.pack.sync()  # most of it, while others are kept
+            same = self._find_same(entry)
+            if same is not None:
+                if self._holds(same, spool):
+                    spool.discard()
+                    self.database.submit(lambda transaction: self._restore(transaction, same.ref)).result()
+                    return AlreadyKept(same.ref)
+                entry.mends = same.row_id
+        except BaseException:
+            spool.discard()
+            raise
+        return self._keeper.submit(Incoming(spool, entry)).result()
 
-    def _keep(
-        self, transaction: Transaction, spool: Spool, summary: Summary, digest: bytes, note: Rejection | None
-    ) -> Outcome:
-        """On the writer's thread, so that two senders of one UID are decided one after the other."""
+    def _quick_entry(self, spool: Spool, summarise: Callable[[Spool, Limits], Summary]) -> Entry | None:
+        """On the caller's loop: reading a header of some hundred elements costs less than the way to a thread."""
+        try:
+            return _summed_up(spool, summarise, _QUICK)
+        except TooLarge:
+            return None
+        except BaseException:
+            spool.discard()
+            raise
+
+    def _find_same(self, entry: Entry) -> Held | None:
+        """The row of the same bytes, if they came before."""
+        held = index.find_instance(self.database.read_here, entry.summary.ref.sop_uid)
+        return held if held and _version_of(held) == version(entry) else None
+
+    def _holds(self, held: Held, spool: Spool) -> bool:
+        """Are the bytes that were kept still those that came again? Raises Conflict when only the digests agree."""
+        try:
+            with self.open(held) as kept:
+                for offset in range(0, spool.size, _BLOCK_BYTES):
+                    if kept.read_at(offset, _BLOCK_BYTES) != spool.read_at(offset, _BLOCK_BYTES):
+                        break
+                else:
+                    return kept.size == spool.size
+                damaged = digest_of(kept, held.data_set_offset) != held.digest
+        except Corrupt:
+            damaged = True
+        if not damaged:
+            raise Conflict("instance", "another one of the same digest is kept under its UID")
+        log.error("kept_bytes_damaged", extra={"file": held.file, "offset": held.offset})
+        return False
+
+    def record(self, transaction: Transaction, entries: Sequence[Entry], quiet: Collection[str] = frozenset()) -> None:
+        """The rows of instances that lie in packs, and the studies they change; the packs are known up to there.
+
+        quiet: SOP Instance UIDs of those that were known before.
+        """
+        ends: dict[str, int] = {}
+        new = [entry for entry in entries if not entry.aside and entry.mends is None]
+        for entry in index.insert(transaction, new):
+            self._record_second(transaction, entry)
+        for entry in entries:
+            ends[entry.file] = max(ends.get(entry.file, 0), aligned(entry.offset + entry.size_bytes))
+            if entry.aside:
+                index.set_aside(transaction, entry)
+            elif entry.mends is not None:
+                index.move(transaction, entry.mends, entry)
+        for file, end in ends.items():
+            index.set_pack_end(transaction, file, end)
+        changed: dict[str, None] = {}
+        for entry in new:
+            ref, studies = entry.summary.ref, frozenset[str]()
+            if ref.sop_uid not in quiet:
+                rejections.restore(transaction, ref.sop_uid, entry.kept_at)
+            if entry.note:
+                studies = rejections.record(transaction, entry.note, entry.kept_at)
+            if ref.sop_uid not in quiet:
+                changed |= dict.fromkeys((ref.study_uid, *studies))
         now = clock.now().timestamp()
-        held = index.find_instance(transaction, summary.ref.sop_uid)
-        if held and _is_same(held, summary, digest):
-            if rejections.restore(transaction, summary.ref.sop_uid, now):
-                changes.note(transaction, summary.ref.study_uid, now)
-            return AlreadyKept(summary.ref)
-        file = _file(summary, digest, aside=held is not None)
-        self.volume.place(spool, file)
-        if held is None:
-            rejections.restore(transaction, summary.ref.sop_uid, now)
-        found = Found(file, summary, digest, spool.size, now, note)
-        return self._record(transaction, found, aside=held is not None)
+        for study_uid in changed:
+            changes.note(transaction, study_uid, now)
 
-    def _record(self, transaction: Transaction, found: Found, *, aside: bool, changed: bool = True) -> Outcome:
-        """The rows of a file that has its name. changed: the study's manifest does not know of the instance."""
-        folder = found.file.rpartition("/")[0]
-        transaction.before_commit[folder] = lambda: self.volume.sync_folder(folder)
-        ref = found.summary.ref
-        if aside:
-            transaction.execute(
-                "INSERT INTO set_aside (sop_uid, file, digest, transfer_syntax, seen_at) VALUES (?, ?, ?, ?, ?) "
-                "ON CONFLICT DO NOTHING",
-                (ref.sop_uid, found.file, found.digest, found.summary.transfer_syntax, found.written_at),
-            )
-            return SetAside(ref)
-        index.insert(transaction, found.summary, found.file, found.size_bytes, found.digest, found.written_at)
-        studies = {ref.study_uid}
-        if found.note:
-            studies |= rejections.record(transaction, found.note, found.written_at)
-        for study_uid in studies if changed else ():
-            changes.note(transaction, study_uid, clock.now().timestamp())
-        return Kept(ref)
+    def _restore(self, transaction: Transaction, ref: InstanceRef) -> None:
+        """It came again: what was hidden only because its retention had expired is shown again."""
+        now = clock.now().timestamp()
+        if rejections.restore(transaction, ref.sop_uid, now):
+            changes.note(transaction, ref.study_uid, now)
 
-    def adopt(self, transaction: Transaction, found: Found, *, changed: bool = True, aside: bool = False) -> Outcome:
-        """On the writer's thread: rows for a whole file no row speaks of, under the rules of `keep`.
+    def _record_second(self, transaction: Transaction, entry: Entry) -> None:
+        """Two processes kept the same UID at one time: the first row stays."""
+        held = index.find_instance(transaction.rows, entry.summary.ref.sop_uid)
+        index.drop_empty(transaction, entry.summary.ref)
+        if held is not None and _version_of(held) == version(entry):
+            if (held.file, held.offset) != (entry.file, entry.offset):
+                index.add_removals(transaction, [entry])
+            return
+        index.set_aside(transaction, entry)
+        log.warning("instance_set_aside", extra={"file": entry.file, "offset": entry.offset})
 
-        aside: it was set aside before, or another version is known to be the first. After the commit, see
-        `remove_orphan`: a file set aside has a second name.
-        """
-        held = index.find_instance(transaction, found.summary.ref.sop_uid)
-        if held and _is_same(held, found.summary, found.digest):
-            return AlreadyKept(found.summary.ref)
-        aside = aside or held is not None
-        file = _file(found.summary, found.digest, aside=aside)
-        if file != found.file:
-            self.volume.name_again(found.file, file)
-        return self._record(transaction, replace(found, file=file), aside=aside, changed=changed)
-
-    def remove_orphan(self, transaction: Transaction, file: str, sop_uid: str) -> bool:
-        """On the writer's thread, where nobody can be naming it: remove `file` unless a row speaks of it.
-
-        sop_uid: of the instance in it, empty when that cannot be read; the look-up then takes longer.
-        """
-        where, values = ("sop_uid = ? AND file = ?", (sop_uid, file)) if sop_uid else ("file = ?", (file,))
-        for sql in (f"SELECT 1 FROM instance WHERE {where}", f"SELECT 1 FROM set_aside WHERE {where}"):  # noqa: S608
-            if transaction.row(sql, values):
-                return False
-        self.volume.remove(file)
-        return True
+    async def caught_up(self) -> None:
+        """Return once what was acknowledged before has its rows."""
+        mark = self._follower.mark()
+        if mark is not None:
+            await asyncio.wrap_future(mark)
 
     async def search(self, query: Query) -> list[Attributes]:
         """What matches, as DICOM JSON items."""
+        await self.caught_up()
         return await self.database.reading(lambda: queries.search(self.database.each_here, query))
 
     async def changed_studies(self, most: int) -> list[Change]:
@@ -213,11 +218,13 @@ class Archive:
 
     async def newest(self, study_uid: str) -> float:
         """When the newest instance of a study was kept, in seconds since 1970; 0 when there is none."""
+        await self.caught_up()
         rows = await self.database.read("SELECT max(kept_at) FROM instance WHERE study_uid = ?", (study_uid,))
         return rows[0][0] or 0
 
     async def held(self, study_uid: str, series_uid: str = "", sop_uid: str = "") -> list[Held]:
         """What we hold of a study, a series or an instance and show; empty when unknown, or rejected."""
+        await self.caught_up()
         if sop_uid:  # a point look-up costs less than the way to another thread
             return index.list_held(self.database.read_here, study_uid, series_uid, sop_uid)
         return await self.database.reading(
@@ -226,6 +233,7 @@ class Archive:
 
     async def rejected(self, study_uid: str) -> list[Rejected]:
         """What rejection notes took out of use of a study."""
+        await self.caught_up()
         return await self.database.reading(lambda: rejections.list_rejected(self.database.read_here, study_uid))
 
     async def take_out(self, study_uid: str, series_uid: str = "", sop_uid: str = "") -> int:
@@ -238,6 +246,7 @@ class Archive:
                 changes.note(transaction, study_uid, now)
             return count
 
+        await self.caught_up()
         return await self.database.write(work)
 
     async def spans(self, held: Held, frame_numbers: Sequence[int] | None = None) -> tuple[Span, ...]:
@@ -250,8 +259,8 @@ class Archive:
         )
 
     async def read(self, held: Held, offset: int, length: int) -> bytes:
-        """`length` bytes of the kept file. Raises Corrupt when the file is shorter or gone."""
-        return await asyncio.wrap_future(self._files.submit(self._read, held, offset, length))
+        """`length` bytes of the instance. Raises Corrupt when its file is shorter or gone."""
+        return await asyncio.wrap_future(self._threads.submit(self._files.read, held, offset, length))
 
     async def read_into(self, held: Held, offset: int, view: memoryview) -> None:
         """Fill `view` from `offset`. Raises Corrupt when the file is shorter or gone."""
@@ -261,47 +270,29 @@ class Archive:
     def expect(self, expected: Sequence[Held]) -> None:
         """These will be read soon, in this order."""
         places = [self.place(held) for held in expected]
-        self._files.submit(lambda: [*map(expect, places)])
+        self._threads.submit(lambda: [*map(expect, places)])
 
     async def read_span(self, held: Held, span: Span) -> bytes:
         """The bytes of a span, checked. Raises Corrupt when they are not those that were kept."""
         data = await self.read(held, span.offset, span.length)
-        if zlib.crc32(data) != span.crc32:
+        if crc32(data) != span.crc32:
             raise Corrupt("frame", "its checksum is not the one it was kept with: run drimbox scrub", detail=held.file)
         return data
 
-    def _read(self, held: Held, offset: int, length: int) -> bytes:
-        with self.open(held) as source:
-            data = source.read_at(offset, length)
-        if len(data) != length:
-            raise Corrupt("file", "shorter than when it was kept", detail=held.file)
-        return data
-
-    @contextmanager
-    def open(self, held: Held) -> Iterator[Readable]:
-        """The kept file, for a thread that reads here and there. Raises Corrupt when it is gone."""
-        try:
-            file = os.open(self.root / held.file, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        except OSError as error:
-            raise Corrupt("file", f"cannot be opened (errno {error.errno})", detail=held.file) from error
-        try:
-            yield OpenFile(file, held.size_bytes)
-        finally:
-            os.close(file)
-
-    def path(self, held: Held) -> Path:
-        """Where the kept file lies, for a worker that opens it itself, read only."""
-        return self.root / held.file
+    def open(self, held: Held) -> AbstractContextManager[OpenFile]:
+        """The instance as a `Readable`, for a thread that reads here and there. Raises Corrupt when it is gone."""
+        return self._files.open(held)
 
     def place(self, held: Held) -> Place:
         """Where its bytes lie, for a worker that reads them itself."""
-        return Place(self.path(held), 0, held.size_bytes)
+        return Place(self.root / held.file, held.offset, held.size_bytes)
 
     async def verify(self, sop_uid: str) -> Held | None:
         """The instance of this UID, once all of it was read again from the medium (promise P4); None if unknown.
 
         Raises Corrupt when it is not what was kept, Conflict when another version was set aside: whose is it then?
         """
+        await self.caught_up()
         held, is_aside = index.find_by_uid(self.database.read_here, sop_uid)
         if held is not None and is_aside:
             raise Conflict("instance", "kept in two versions: the second one is set aside")
@@ -310,31 +301,25 @@ class Archive:
         return held
 
     async def forget(self, study_uid: str) -> int:
-        """Remove a study: rows first, then files. For images on loan only; returns how many instances went."""
-
-        def rows(transaction: Transaction) -> tuple[list[Row], list[Row]]:
-            held = list(transaction.execute("SELECT file, sop_uid FROM instance WHERE study_uid = ?", (study_uid,)))
-            gone = "DELETE FROM set_aside WHERE sop_uid = ? RETURNING file, sop_uid"
-            aside = [row for _, sop_uid in held for row in transaction.execute(gone, (sop_uid,))]
-            transaction.execute("DELETE FROM study WHERE study_uid = ?", (study_uid,))
-            rejections.forget(transaction, study_uid)
-            return held, aside
-
-        def files(transaction: Transaction) -> None:
-            for file, sop_uid in (*held, *aside):
-                self.remove_orphan(transaction, file, sop_uid)
-            for folder in {str(file).rpartition("/")[0] for file, _ in held}:
-                self.volume.remove_folder(folder)
-
-        held, aside = await self.database.write(rows)
-        await self.database.write(files)
+        """Remove a study: rows first, then bytes. For images on loan only; returns how many instances went."""
+        await self.caught_up()
+        count = await self.database.write(lambda transaction: index.remove_study(transaction, study_uid))
+        await self.remove_bytes()
         for forget in self.on_forget:
             await asyncio.to_thread(forget, study_uid)
-        return len(held)
+        return count
+
+    async def remove_bytes(self) -> None:
+        """Overwrite with nothing what has no rows any more, a crash before that included."""
+        await asyncio.wrap_future(self._threads.submit(remove_bytes, self))
+
+    def forget_file(self, name: str) -> None:
+        """A pack is gone: close it."""
+        self._files.forget(name)
 
     async def with_files(self, work: Callable[[], T]) -> T:
         """Run `work`, which reads many bytes, on a thread that `close` waits for."""
-        return await asyncio.wrap_future(self._files.submit(work))
+        return await asyncio.wrap_future(self._threads.submit(work))
 
     async def study(self, study_uid: str) -> Attributes:
         """The attributes of a study, patient's included. Raises NotFound."""
@@ -345,18 +330,17 @@ class Archive:
 
     def close(self) -> None:
         """Finish what was begun, then close everything."""
-        self._files.shutdown()
+        self._threads.shutdown()
+        self._keeper.close()
+        self._follower.close()
+        self.packs.close()
         self.database.close()
-        self.volume.close()
+        self._files.close()
 
 
-def _is_same(held: Held, summary: Summary, digest: bytes) -> bool:
-    return (held.ref, held.digest, held.transfer_syntax) == (summary.ref, digest, summary.transfer_syntax)
+def _summed_up(spool: Spool, summarise: Callable[[Spool, Limits], Summary], limits: Limits) -> Entry:
+    return index.build_entry(spool, summarise(spool, limits), spool.digest(), clock.now().timestamp())
 
 
-def _file(summary: Summary, digest: bytes, *, aside: bool) -> str:
-    """One folder a series, one file a data set, both named by a hash: no name on disk ever comes from the wire."""
-    if aside:
-        return f"aside/{digest.hex()}.dcm"
-    name = hashlib.sha256(summary.ref.series_uid.encode()).hexdigest()
-    return f"files/{name[:2]}/{name[2:34]}/{digest.hex()}.dcm"
+def _version_of(held: Held) -> tuple[InstanceRef, bytes, str]:
+    return held.ref, held.digest, held.transfer_syntax

@@ -38,19 +38,18 @@ _REBUILD: Final = "run drimbox rebuild-index (a visiting archive holds only loan
 
 
 class Transaction:
-    """What a piece of work may do inside a group commit.
-
-    before_commit: calls made once a group, by key, after all its works and before COMMIT: the folders to sync, so
-    that a row never becomes durable before its file (reliability-security.md §1).
-    """
+    """What a piece of work may do inside a group commit."""
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
-        self.before_commit: dict[str, Callable[[], None]] = {}
 
     def execute(self, sql: str, values: Values = ()) -> Iterable[Row]:
         """Run one statement."""
         return self._connection.execute(sql, values)
+
+    def rows(self, sql: str, values: Values = ()) -> list[Row]:
+        """All rows: a `Read` that sees what the transaction did."""
+        return list(self._connection.execute(sql, values))
 
     def row(self, sql: str, values: Values = ()) -> Row | None:
         """The first row, or None."""
@@ -99,14 +98,21 @@ class Database:
                 raise Unavailable("index", f"{path}: {type(error).__name__}", detail=str(error)) from error
             raise
         self._readers = ThreadPoolExecutor(2, thread_name_prefix="index-reader")
-        self._group: GroupCommit[Work, Any] = GroupCommit("index-writer", self._commit)
+        self._is_synced = True
+        self._group: GroupCommit[tuple[Work, bool], Any] = GroupCommit("index-writer", self._commit)
 
     def _connect(self, *, reader: bool = False) -> apsw.Connection:
         connection = apsw.Connection(str(self.path))
         with self._lock:
             self._open.append(connection)
         connection.set_busy_handler(_wait)
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "trusted_schema=OFF"):
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "foreign_keys=ON",
+            "trusted_schema=OFF",
+            "temp_store=MEMORY",
+        ):
             connection.execute(f"PRAGMA {pragma}").fetchall()
         if reader:  # only the writer checkpoints
             connection.execute("PRAGMA wal_autocheckpoint=0").fetchall()
@@ -131,21 +137,21 @@ class Database:
         """
         return await asyncio.wrap_future(self.submit(work))
 
-    def submit(self, work: Callable[[Transaction], T]) -> "Future[T]":
-        """As `write`, for callers on a thread."""
-        return self._group.submit(work)
+    def submit(self, work: Callable[[Transaction], T], *, durable: bool = True) -> "Future[T]":
+        """As `write`, for callers on a thread. durable: False for rows that the packs can restore, not synced alone."""
+        return self._group.submit((work, durable))
 
-    def _commit(self, works: Sequence[Work]) -> list[Any]:
+    def _commit(self, group: Sequence[tuple[Work, bool]]) -> list[Any]:
         if self.suspect:
             raise Unavailable("index", "an I/O error or damage was seen: check the medium, then restart")
         results: list[Any] = []
+        works = [work for work, _ in group]
         transaction = Transaction(self._writer)
         try:
+            self._sync_commits(any(durable for _, durable in group))
             self._writer.execute("BEGIN IMMEDIATE")
             for work in works:
                 results.append(self._attempt(transaction, work))
-            for call in transaction.before_commit.values():
-                call()
             self._writer.execute("COMMIT")
         except Exception as error:
             if self._writer.in_transaction:
@@ -156,11 +162,19 @@ class Database:
             )
         return results
 
+    def _sync_commits(self, synced: bool) -> None:
+        """A commit that is not synced is so with the next one that is, and survives the process in any case."""
+        if synced != self._is_synced:
+            self._writer.execute(f"PRAGMA synchronous={'FULL' if synced else 'NORMAL'}")
+            self._is_synced = synced
+
     def _attempt(self, transaction: Transaction, work: Work) -> Any:
         self._writer.execute("SAVEPOINT work")
         try:
             result = work(transaction)
         except Exception as error:  # handed to its caller, who awaits it
+            if not self._writer.in_transaction:
+                raise  # of a full or failing medium SQLite undoes the whole group
             result = self._refusal(error)
             self._writer.execute("ROLLBACK TO work")
         self._writer.execute("RELEASE work")
@@ -215,9 +229,11 @@ class Database:
         """Finish what was submitted, then close every connection."""
         self._group.close()
         self._readers.shutdown()
-        if self.suspect:  # a sync that succeeds after one that failed proves nothing: the log is folded in at a start
-            self._writer.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
-        for connection in self._open:
+        while self._open:  # the writer last: it folds the log in
+            connection = self._open.pop()
+            # A sync that succeeds after one that failed proves nothing: the log is folded in at a start.
+            if self.suspect or connection is not self._writer:
+                connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
             connection.close()
 
 

@@ -5,7 +5,7 @@ Matching columns hold values as `dicom.match` compares them; `queries.py` reads 
 
 import struct
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
@@ -15,20 +15,25 @@ import orjson
 from drimbox.dicom.attributes import integer, text
 from drimbox.dicom.match import canonical
 from drimbox.dicom.names import spellings
+from drimbox.dicom.part10 import Readable
 from drimbox.dicom.scan import Summary
+from drimbox.kos.rejection import Rejection
 from drimbox.model import InstanceRef, Span
 from drimbox.storage.database import Read, Row, Transaction
-from drimbox.storage.rejections import shown_instance
+from drimbox.storage.rejections import forget as forget_rejections
+from drimbox.storage.rejections import read_note, shown_instance
 
 _SPAN: Final = struct.Struct("<IQQI")
+_REMOVAL: Final = "INSERT INTO removal (file, offset, size_bytes) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
     """One instance we hold, and where.
 
-    file: relative to the archive's root. Offsets are from the start of the file; pixel_data_offset is None without
-    pixel data, or when the data set is deflated. digest: SHA-256 of the data set bytes. kept_at: seconds since 1970.
+    file: the pack, relative to the archive's root; offset: of the instance in it. The other offsets, and those of its
+    spans, are from its first byte; pixel_data_offset is None without pixel data, or when the data set is deflated.
+    digest: of the data set bytes (`dicom.checksum`). kept_at: seconds since 1970.
     """
 
     ref: InstanceRef
@@ -36,6 +41,7 @@ class Held:
     transfer_syntax: str
     number_of_frames: int
     file: str
+    offset: int
     size_bytes: int
     data_set_offset: int
     pixel_data_offset: int | None
@@ -46,7 +52,7 @@ class Held:
 
 _HELD: Final = (
     "i.study_uid, i.series_uid, i.sop_uid, i.sop_class_uid, i.transfer_syntax, i.number_of_frames, i.file, "
-    "i.size_bytes, i.data_set_offset, i.pixel_data_offset, i.digest, i.kept_at, i.id"
+    "i.offset, i.size_bytes, i.data_set_offset, i.pixel_data_offset, i.digest, i.kept_at, i.id"
 )
 
 
@@ -54,10 +60,10 @@ def _held(row: Row) -> Held:
     return Held(InstanceRef(*row[:3]), *row[3:])
 
 
-def find_instance(transaction: Transaction, sop_uid: str) -> Held | None:
+def find_instance(read: Read, sop_uid: str) -> Held | None:
     """The instance that has this SOP Instance UID, wherever it claims to belong."""
-    row = transaction.row(f"SELECT {_HELD} FROM instance i WHERE sop_uid = ?", (sop_uid,))  # noqa: S608 a constant
-    return _held(row) if row else None
+    rows = read(f"SELECT {_HELD} FROM instance i WHERE sop_uid = ?", (sop_uid,))  # noqa: S608 a constant
+    return _held(rows[0]) if rows else None
 
 
 def find_by_uid(read: Read, sop_uid: str) -> tuple[Held | None, bool]:
@@ -101,32 +107,160 @@ def list_spans(read: Read, row_id: int, frame_numbers: Sequence[int] | None = No
     return tuple(found)
 
 
-def insert(transaction: Transaction, summary: Summary, file: str, size_bytes: int, digest: bytes, now: float) -> None:
-    """Add the rows of a new instance. Its study and series are made when they are new, completed when they are not."""
-    ref = summary.ref
-    _upsert_study(transaction, ref.study_uid, summary.study, now)
-    _upsert_series(transaction, ref, summary.series)
+@dataclass(slots=True, eq=False)
+class Entry:
+    """An instance as its rows will say it, made before its bytes are durable: nothing can be wrong with it after that.
+
+    note: what it says when it is a rejection note. mends: the row of the same instance, whose bytes were found damaged.
+    What becomes of it is filled in by who keeps it: aside (another version is the first, promise P5), file
+    and offset of the object in a pack.
+    """
+
+    summary: Summary
+    digest: bytes
+    size_bytes: int
+    kept_at: float
+    spans: bytes
+    attributes: bytes
+    note: Rejection | None = None
+    mends: int | None = None
+    aside: bool = False
+    file: str = ""
+    offset: int = 0
+
+
+def build_entry(source: Readable, summary: Summary, digest: bytes, kept_at: float) -> Entry:
+    """What the index will hold of an instance."""
+    spans = b"".join([_SPAN.pack(s.frame_number, s.offset, s.length, s.crc32) for s in summary.spans])
+    attributes = orjson.dumps(summary.instance)
+    return Entry(summary, digest, source.size, kept_at, spans, attributes, read_note(source, summary))
+
+
+def insert(transaction: Transaction, entries: Sequence[Entry]) -> list[Entry]:
+    """Add the rows of new instances; those whose UID has a row already come back, with nothing done.
+
+    Studies and series are made when they are new, completed when they are not.
+    """
+    refused: list[Entry] = []
+    told: set[tuple[str, str, tuple[str, ...], tuple[str, ...]]] = set()  # what the slices of a series have in common
+    for entry in entries:
+        summary, ref = entry.summary, entry.summary.ref
+        common = (ref.study_uid, ref.series_uid, tuple(summary.study), tuple(summary.series))
+        if common not in told:
+            told.add(common)
+            _upsert_study(transaction, ref.study_uid, summary.study, entry.kept_at)
+            _upsert_series(transaction, ref, summary.series)
+        transaction.execute(
+            "INSERT INTO instance (study_uid, series_uid, sop_uid, sop_class_uid, transfer_syntax, instance_number, "
+            "number_of_frames, file, offset, size_bytes, data_set_offset, pixel_data_offset, digest, spans, "
+            "attributes, kept_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+            "ON CONFLICT (sop_uid) DO NOTHING",
+            (
+                ref.study_uid,
+                ref.series_uid,
+                ref.sop_uid,
+                summary.sop_class_uid,
+                summary.transfer_syntax,
+                integer(summary.instance, "00200013"),
+                summary.number_of_frames,
+                entry.file,
+                entry.offset,
+                entry.size_bytes,
+                summary.data_set_offset,
+                summary.pixel_data_offset,
+                entry.digest,
+                entry.spans,
+                entry.attributes,
+                entry.kept_at,
+            ),
+        )
+        if not transaction.changes():
+            refused.append(entry)
+    return refused
+
+
+def set_aside(transaction: Transaction, entry: Entry) -> None:
+    """Add the row of an instance that came under the UID of another."""
     transaction.execute(
-        "INSERT INTO instance (study_uid, series_uid, sop_uid, sop_class_uid, transfer_syntax, instance_number, "
-        "number_of_frames, file, size_bytes, data_set_offset, pixel_data_offset, digest, spans, attributes, kept_at) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO set_aside (sop_uid, file, offset, size_bytes, digest, transfer_syntax, seen_at) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
         (
-            ref.study_uid,
-            ref.series_uid,
-            ref.sop_uid,
-            summary.sop_class_uid,
-            summary.transfer_syntax,
-            integer(summary.instance, "00200013"),
-            summary.number_of_frames,
-            file,
-            size_bytes,
-            summary.data_set_offset,
-            summary.pixel_data_offset,
-            digest,
-            b"".join(_SPAN.pack(s.frame_number, s.offset, s.length, s.crc32) for s in summary.spans),
-            orjson.dumps(summary.instance),
-            now,
+            entry.summary.ref.sop_uid,
+            entry.file,
+            entry.offset,
+            entry.size_bytes,
+            entry.digest,
+            entry.summary.transfer_syntax,
+            entry.kept_at,
         ),
+    )
+
+
+def is_set_aside(read: Read, ref: InstanceRef, digest: bytes, transfer_syntax: str) -> bool:
+    """Was this very version set aside before?"""
+    sql = "SELECT 1 FROM set_aside WHERE sop_uid = ? AND digest = ? AND transfer_syntax = ?"
+    return bool(read(sql, (ref.sop_uid, digest, transfer_syntax)))
+
+
+def move(transaction: Transaction, row_id: int, entry: Entry) -> None:
+    """The same instance has its bytes elsewhere now: those of the row were found damaged."""
+    transaction.execute(
+        "UPDATE instance SET file = ?, offset = ? WHERE id = ?",
+        (entry.file, entry.offset, row_id),
+    )
+
+
+def add_removals(transaction: Transaction, entries: Iterable[Entry]) -> None:
+    """Note bytes that have no rows, or will have none: see `removal`."""
+    for entry in entries:
+        transaction.execute(_REMOVAL, (entry.file, entry.offset, entry.size_bytes))
+
+
+def drop_removals(transaction: Transaction, file: str, offsets: Iterable[int]) -> None:
+    """These bytes are gone."""
+    for offset in offsets:
+        transaction.execute("DELETE FROM removal WHERE file = ? AND offset = ?", (file, offset))
+
+
+def remove_study(transaction: Transaction, study_uid: str) -> int:
+    """Take a study out, and note its bytes; how many instances it had."""
+    held = list(
+        transaction.execute("SELECT file, offset, size_bytes, sop_uid FROM instance WHERE study_uid = ?", (study_uid,))
+    )
+    gone = "DELETE FROM set_aside WHERE sop_uid = ? RETURNING file, offset, size_bytes"
+    aside = [row for *_, sop_uid in held for row in transaction.execute(gone, (sop_uid,))]
+    transaction.execute("DELETE FROM study WHERE study_uid = ?", (study_uid,))
+    forget_rejections(transaction, study_uid)
+    for row in (*(row[:3] for row in held), *aside):
+        transaction.execute(_REMOVAL, row)
+    return len(held)
+
+
+def drop_empty(transaction: Transaction, ref: InstanceRef) -> None:
+    """Take out the series and the study of an instance when there is none in them."""
+    transaction.execute(
+        "DELETE FROM series WHERE study_uid = ?1 AND series_uid = ?2 "
+        "AND NOT EXISTS (SELECT 1 FROM instance i WHERE i.study_uid = ?1 AND i.series_uid = ?2)",
+        (ref.study_uid, ref.series_uid),
+    )
+    transaction.execute(
+        "DELETE FROM study WHERE study_uid = ?1 AND NOT EXISTS (SELECT 1 FROM instance i WHERE i.study_uid = ?1)",
+        (ref.study_uid,),
+    )
+
+
+def pack_end(read: Read, file: str) -> int:
+    """Up to where the records of a pack have their rows."""
+    rows = read("SELECT indexed_end FROM pack WHERE file = ?", (file,))
+    return int(rows[0][0]) if rows else 0
+
+
+def set_pack_end(transaction: Transaction, file: str, end: int) -> None:
+    """All records of the pack before `end` have their rows, with this transaction."""
+    transaction.execute(
+        "INSERT INTO pack (file, indexed_end) VALUES (?, ?) "
+        "ON CONFLICT DO UPDATE SET indexed_end = excluded.indexed_end",
+        (file, end),
     )
 
 

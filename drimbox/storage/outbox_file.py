@@ -56,11 +56,8 @@ def rescue_outbox(root: Path) -> list[str] | None:
 
 def _replace(root: Path, source: ReadOnly | None, lost: list[str]) -> None:
     volume = Volume(root)
-    try:
-        for suffix in _SUFFIXES:
-            volume.remove(_DRAFT + suffix)
-    finally:
-        volume.close()
+    for suffix in _SUFFIXES:
+        volume.remove(_DRAFT + suffix)
     draft = Database(root / _DRAFT, schema=_SCHEMA)
     try:
         if source is not None:

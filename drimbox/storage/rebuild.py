@@ -1,4 +1,4 @@
-"""The index made again from the files alone (promise P11). What is in no file is copied from the old index if it can.
+"""The index made again from the packs alone (promise P11). What is in no pack is copied from the old index if it can.
 
 The new index is made beside the old one and takes its name when it is whole: a kill on the way changes nothing. The
 old one stays under a dated name.
@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from heapq import heappop, heappush, heapreplace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -18,17 +19,20 @@ from typing import Any, Final
 from drimbox import clock
 from drimbox.durable import Volume, rename_file
 from drimbox.errors import DrimboxError, NotFound
-from drimbox.storage.archive import Archive, Found, SetAside
+from drimbox.storage.archive import Archive
 from drimbox.storage.database import ReadOnly, Transaction
-from drimbox.storage.upkeep import examine, files, folders
+from drimbox.storage.index import Entry
+from drimbox.storage.packs import pack_names, walk
+from drimbox.storage.records import HEADER_BYTES, Record, State
+from drimbox.storage.whole import examine, opened
 
 _INDEX: Final = "index.db"
 _DRAFT: Final = "index.rebuild"
 _READY: Final = "index.ready"
 _SUFFIXES: Final = ("", "-wal", "-shm")  # a database and what SQLite keeps beside it
-_COPIED: Final = ("set_aside", "rejected", "commitment")  # in no file
+_COPIED: Final = ("removal", "rejected", "commitment")  # in no pack
 _BATCH: Final = 500
-_AHEAD: Final = 64  # files read before their rows are written
+_AHEAD: Final = 64  # records read before their rows are written
 _READERS: Final = max(2, min(8, os.cpu_count() or 2))  # digest and checksum run beside the interpreter
 
 
@@ -36,9 +40,9 @@ _READERS: Final = max(2, min(8, os.cpu_count() or 2))  # digest and checksum run
 class Rebuilt:
     """What was done.
 
-    rows: of the new index, by table. damaged: files whose bytes are not those that were received; they stay where they
-    are, out of the index. lost: what could not be copied from the old index, in words. old: where that is now, None
-    when there was none.
+    rows: of the new index, by table. damaged: records, as PACK@OFFSET, whose bytes are not those that were received;
+    they stay where they are, out of the index. lost: what could not be copied from the old index, in words. old: where
+    that is now, None when there was none.
     """
 
     rows: dict[str, int]
@@ -48,7 +52,7 @@ class Rebuilt:
 
 
 def rebuild_index(root: Path, told: Callable[[int, int], None]) -> Rebuilt:
-    """Make the index again. Only for whoever has the folder's lock. told: files done, files in all.
+    """Make the index again. Only for whoever has the folder's lock. told: MiB done, MiB in all.
 
     Raises NoSpace, Unavailable; what was there is then as it was.
     """
@@ -69,7 +73,7 @@ def rebuild_index(root: Path, told: Callable[[int, int], None]) -> Rebuilt:
     aside = _take_its_name(root)
     new = ReadOnly(root / _INDEX)
     try:
-        rows = {table: new.rows(f"SELECT count(*) FROM {table}")[0][0] for table in ("instance", *_COPIED)}  # noqa: S608
+        rows = {table: new.rows(f"SELECT count(*) FROM {table}")[0][0] for table in ("instance", "set_aside", *_COPIED)}  # noqa: S608
     finally:
         new.close()
     return Rebuilt(rows, tuple(damaged), tuple(lost), aside)
@@ -77,12 +81,9 @@ def rebuild_index(root: Path, told: Callable[[int, int], None]) -> Rebuilt:
 
 def _remove_drafts(root: Path) -> None:
     volume = Volume(root)
-    try:
-        for name in (_DRAFT, _READY):
-            for suffix in _SUFFIXES:
-                volume.remove(name + suffix)
-    finally:
-        volume.close()
+    for name in (_DRAFT, _READY):
+        for suffix in _SUFFIXES:
+            volume.remove(name + suffix)
 
 
 def _take_its_name(root: Path) -> Path | None:
@@ -95,71 +96,86 @@ def _take_its_name(root: Path) -> Path | None:
     return root / dated if found else None
 
 
-# --- From the files ---------------------------------------------------------------------------------------------------
+# --- From the packs ---------------------------------------------------------------------------------------------------
 
 
 def _fill(archive: Archive, old: "_Old", told: Callable[[int, int], None]) -> list[str]:
-    """Rows for every whole file, by series as they arrived; the damaged ones."""
-    total, order = _by_age(archive.root)
+    """Rows for every whole record, in the order in which they were kept; the damaged ones."""
+    names = pack_names(archive.root)
+    total = sum((archive.root / name).stat().st_size for name in names) >> 20
+    read = 0
     damaged: list[str] = []
-    done = 0
-    examined = _examined(archive.root, (file for folder in order for file in _by_time(archive.root, folder)), damaged)
-    while batch := [(found, old.digest(found.summary.ref.sop_uid)) for found in islice(examined, _BATCH)]:
-        moved = archive.database.submit(partial(_adopt, archive, batch)).result()
-        archive.database.submit(partial(_remove, archive, moved)).result()
-        done += len(batch)
-        told(done + len(damaged), total)
+    examined = _examined(archive, _by_age(archive.root, names), damaged)
+    while batch := list(islice(examined, _BATCH)):
+        quiet = set()
+        for entry in batch:
+            known = old.digest(entry.summary.ref.sop_uid)
+            entry.aside = known not in (None, entry.digest)
+            read += entry.size_bytes
+            if known is not None:
+                quiet.add(entry.summary.ref.sop_uid)
+        archive.database.submit(partial(archive.record, entries=batch, quiet=quiet)).result()
+        told(read >> 20, total)
     return damaged
 
 
-def _adopt(
-    archive: Archive, batch: list[tuple[Found, bytes | None]], transaction: Transaction
-) -> list[tuple[str, str]]:
-    """One transaction of rows. Returns the files that have a second name now, aside, with their instance."""
-    moved = []
-    for found, known in batch:
-        aside = found.file.startswith("aside/") or known not in (None, found.digest)
-        outcome = archive.adopt(transaction, found, changed=known is None, aside=aside)
-        if isinstance(outcome, SetAside):
-            moved.append((found.file, found.summary.ref.sop_uid))
-    return moved
+_Place = tuple[float, str, int, Record]  # kept at, pack, offset of the header
 
 
-def _remove(archive: Archive, moved: list[tuple[str, str]], transaction: Transaction) -> None:
-    for file, sop_uid in moved:
-        archive.remove_orphan(transaction, file, sop_uid)
+def _by_age(root: Path, names: list[str]) -> Iterator[_Place]:
+    """Every kept record, as they arrived: of two versions the first is the one that is served.
 
-
-def _by_age(root: Path) -> tuple[int, list[str]]:
-    """How many files there are, and their folders: the one that has the oldest file first, `aside` last.
-
-    The first instance of a study tells its attributes: in any other order, queries would be answered differently.
+    A pack is named by the moment it began, and is opened only then: a few are read side by side.
     """
-    aged: list[tuple[float, str]] = []
-    total = 0
-    for folder in folders(root):
-        times = [(root / file).stat().st_mtime for file in files(root, folder)]
-        total += len(times)
-        if times:
-            aged.append((float("inf") if folder == "aside" else min(times), folder))
-    return total, [folder for _, folder in sorted(aged)]
+    waiting = deque(names)
+    reading: list[tuple[_Place, Iterator[_Place]]] = []
+    while waiting or reading:
+        while waiting and (not reading or _began(waiting[0]) <= reading[0][0][0]):
+            records = _records(root, waiting.popleft())
+            if (first := next(records, None)) is not None:
+                heappush(reading, (first, records))
+        if reading:
+            place, records = reading[0]
+            yield place
+            if (following := next(records, None)) is not None:
+                heapreplace(reading, (following, records))
+            else:
+                heappop(reading)
 
 
-def _by_time(root: Path, folder: str) -> list[str]:
-    return sorted(files(root, folder), key=lambda file: (root / file).stat().st_mtime_ns)
+def _began(name: str) -> float:
+    try:
+        return float(name.rpartition("/")[2].partition("-")[0])
+    except ValueError:  # a name that is not ours: its records say when
+        return 0.0
 
 
-def _examined(root: Path, names: Iterator[str], damaged: list[str]) -> Iterator[Found]:
-    """The whole ones among the files, in their order, read by several threads some files ahead."""
+def _records(root: Path, name: str) -> Iterator[_Place]:
+    with opened(root, name) as pack:
+        for offset, record in walk(pack.file, 0, pack.size):
+            if record.state is State.KEPT:
+                yield record.kept_at, name, offset, record
+
+
+def _examined(archive: Archive, places: Iterator[_Place], damaged: list[str]) -> Iterator[Entry]:
+    """The whole ones among the records, in their order, read by several threads some records ahead."""
+    removed = set(archive.database.read_here("SELECT file, offset FROM removal"))
+
+    def look(place: _Place) -> Entry:
+        _, name, offset, record = place
+        with opened(archive.root, name) as pack:
+            return examine(pack, name, offset, record)
+
+    left = (place for place in places if (place[1], place[2] + HEADER_BYTES) not in removed)
     with ThreadPoolExecutor(_READERS, thread_name_prefix="rebuild") as readers:
-        ahead = deque((name, readers.submit(examine, root, name)) for name in islice(names, _AHEAD))
+        ahead = deque((place, readers.submit(look, place)) for place in islice(left, _AHEAD))
         while ahead:
-            name, future = ahead.popleft()
-            ahead.extend((more, readers.submit(examine, root, more)) for more in islice(names, 1))
+            (_, name, offset, _), future = ahead.popleft()
+            ahead.extend((more, readers.submit(look, more)) for more in islice(left, 1))
             try:
                 yield future.result()
             except DrimboxError:
-                damaged.append(name)
+                damaged.append(f"{name}@{offset + HEADER_BYTES}")
 
 
 # --- From the old index -----------------------------------------------------------------------------------------------
@@ -174,9 +190,11 @@ class _Old:
         try:
             self._index = ReadOnly(path)
         except NotFound:
-            self.lost.append("there was no index: which version of an instance that came twice was the first")
+            self.lost.append("there was no index: commitments under way, and which expired images were shown again")
         except DrimboxError:
-            self.lost.append("the old index cannot be read: which version of an instance that came twice was the first")
+            self.lost.append(
+                "the old index cannot be read: commitments under way, and which expired images were shown again"
+            )
 
     def digest(self, sop_uid: str) -> bytes | None:
         """Of the version it calls the first; None when it does not know the instance, or cannot say."""

@@ -1,9 +1,9 @@
 """One kept instance read again, from the medium: is it still what was received (promise P4)?"""
 
-import hashlib
 import os
 from typing import Final
 
+from drimbox.dicom.checksum import Digest
 from drimbox.dicom.part10 import InMemory, read_preface
 from drimbox.errors import Corrupt, DrimboxError
 from drimbox.model import Place
@@ -35,7 +35,7 @@ def _compare(file: int, place: Place, held: Held) -> None:
     told = (preface.sop_class_uid, preface.sop_uid, preface.transfer_syntax, preface.data_set_offset)
     if told != (held.sop_class_uid, held.ref.sop_uid, held.transfer_syntax, held.data_set_offset):
         raise Corrupt("instance", "its preface is not the one it was kept with", detail=held.file)
-    digest = hashlib.sha256()
+    digest = Digest()
     end = place.offset + place.size_bytes
     for start in range(place.offset + held.data_set_offset, end, _BLOCK_BYTES):
         digest.update(os.pread(file, min(_BLOCK_BYTES, end - start), start))

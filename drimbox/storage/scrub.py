@@ -1,7 +1,6 @@
 """Read every kept byte again, from the medium, and compare it with what was received (promises P3, P4)."""
 
 import os
-import struct
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,22 +11,23 @@ from drimbox import clock
 from drimbox.dicom.part10 import read_preface
 from drimbox.errors import Corrupt, DrimboxError
 from drimbox.storage.database import ReadOnly, Row
-from drimbox.storage.upkeep import digest_of, opened
+from drimbox.storage.files import OpenFile
+from drimbox.storage.records import HEADER_BYTES, State, read_header
+from drimbox.storage.whole import check_record, opened
 
 _ROWS: Final = 500
-_HEAD_BYTES: Final = 144
 _DAMAGED: Final = "SQLite finds it damaged: run drimbox rebuild-index"
-_INSTANCES: Final = (
-    "SELECT id, file, sop_uid, digest, transfer_syntax, data_set_offset FROM instance WHERE id > ? ORDER BY id LIMIT ?"
-)
-_ASIDE: Final = (
-    "SELECT id, file, sop_uid, digest, transfer_syntax, NULL FROM set_aside WHERE id > ? ORDER BY id LIMIT ?"
-)
+_COLUMNS: Final = "id, file, offset, size_bytes, sop_uid, digest, transfer_syntax"
+_INSTANCES: Final = f"SELECT {_COLUMNS} FROM instance WHERE id > ? ORDER BY id LIMIT ?"  # noqa: S608
+_ASIDE: Final = f"SELECT {_COLUMNS} FROM set_aside WHERE id > ? ORDER BY id LIMIT ?"  # noqa: S608
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A file that is not what was kept; or the index itself, when file is index.db. why: what was seen."""
+    """An instance that is not what was kept, or the index itself. why: what was seen.
+
+    file: PACK@OFFSET, or index.db.
+    """
 
     kind: Literal["damaged", "missing"]
     file: str
@@ -38,8 +38,8 @@ class Finding:
 def scrub(root: Path, rate_bytes_s: int, read: Callable[[int], None]) -> Iterator[Finding]:
     """Each finding, as it is made. Beside a running node too; nothing is changed.
 
-    rate_bytes_s: read no faster than this; 0 means as fast as the medium gives. read: told the size of each file that
-    was read. Memory: a few hundred rows. Raises NotFound or Corrupt when there is no index at all.
+    rate_bytes_s: read no faster than this; 0 means as fast as the medium gives. read: told the size of each instance
+    that was read. Memory: a few hundred rows. Raises NotFound or Corrupt when there is no index at all.
     """
     index = ReadOnly(root / "index.db")
     pace = _Pace(rate_bytes_s)
@@ -61,8 +61,8 @@ def scrub(root: Path, rate_bytes_s: int, read: Callable[[int], None]) -> Iterato
         index.close()
 
 
-def count_files(root: Path) -> int:
-    """How many files `scrub` will read; 0 when the index cannot say."""
+def count_instances(root: Path) -> int:
+    """How many instances `scrub` will read; 0 when the index cannot say."""
     index = ReadOnly(root / "index.db")
     try:
         return sum(index.rows(f"SELECT count(*) FROM {table}")[0][0] for table in ("instance", "set_aside"))  # noqa: S608
@@ -73,33 +73,29 @@ def count_files(root: Path) -> int:
 
 
 def _look(root: Path, row: Row, pace: "_Pace") -> tuple[Finding | None, int]:
-    _, file, sop_uid, digest, transfer_syntax, data_set_offset = row
-    size = 0
+    _, name, offset, size, sop_uid, digest, transfer_syntax = row
+    place, read = f"{name}@{offset}", 0
     try:
-        with opened(root, file) as source:
-            size = source.size
+        with opened(root, name) as pack:
             # What the page cache remembers is no proof of what the medium still holds.
-            os.posix_fadvise(source.file, 0, 0, os.POSIX_FADV_DONTNEED)
+            os.posix_fadvise(pack.file, offset - HEADER_BYTES, HEADER_BYTES + size, os.POSIX_FADV_DONTNEED)
+            record = read_header(pack.read_at(offset - HEADER_BYTES, HEADER_BYTES))
+            if record is None or (record.state, record.size_bytes, record.digest) != (State.KEPT, size, digest):
+                raise Corrupt("record", "its header is not the one it was kept with")
+            source = OpenFile(pack.file, min(size, max(0, pack.size - offset)), offset)
+            read = source.size
+            check_record(source, record, pace)
             preface = read_preface(source)
-            offset = preface.data_set_offset
-            told = (preface.sop_uid, preface.transfer_syntax, offset, source.read_at(0, _HEAD_BYTES))
-            if told != (sop_uid, transfer_syntax, data_set_offset or offset, _head(offset)):
-                raise Corrupt("file", "its preface is not the one it was kept with")
-            if digest_of(source, offset, pace) != digest:
-                raise Corrupt("file", "its data set is not the one that was received")
-            os.posix_fadvise(source.file, 0, 0, os.POSIX_FADV_DONTNEED)
+            if (preface.sop_uid, preface.transfer_syntax) != (sop_uid, transfer_syntax):
+                raise Corrupt("record", "it is of another instance than the index says")
+            os.posix_fadvise(pack.file, offset - HEADER_BYTES, HEADER_BYTES + size, os.POSIX_FADV_DONTNEED)
     except FileNotFoundError:
-        return Finding("missing", file, sop_uid, "no such file"), size
+        return Finding("missing", place, sop_uid, "no such file"), read
     except OSError as error:
-        return Finding("damaged", file, sop_uid, f"cannot be read (errno {error.errno})"), size
+        return Finding("damaged", place, sop_uid, f"cannot be read (errno {error.errno})"), read
     except DrimboxError as error:
-        return Finding("damaged", file, sop_uid, str(error)), size
-    return None, size
-
-
-def _head(data_set_offset: int) -> bytes:
-    """How every kept file begins: 128 zeros, the prefix, the group length (PS3.10 §7.1)."""
-    return bytes(128) + b"DICM" + struct.pack("<HH2sHI", 0x0002, 0, b"UL", 4, data_set_offset - _HEAD_BYTES)
+        return Finding("damaged", place, sop_uid, str(error)), read
+    return None, read
 
 
 class _Pace:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from archiving import flip
 from making import ct
 from pydicom import Dataset, dcmread
 from pydicom.uid import ImplicitVRLittleEndian
@@ -140,11 +141,7 @@ def test_what_the_other_side_says_of_each_is_counted(
 
 def test_a_file_that_rotted_is_not_sent(house: House) -> None:
     held = house.stage.call(house.archive.held(STUDY, f"{STUDY}.1", f"{STUDY}.1.2"))[0]
-    path = house.archive.path(held)
-    path.chmod(0o640)
-    content = bytearray(path.read_bytes())
-    content[-1] ^= 1
-    path.write_bytes(content)
+    flip(house.archive.root, held, -1)
     arrived, responses = get(house, asked("STUDY", StudyInstanceUID=STUDY))
     assert sorted(arrived) == [f"{STUDY}.1.1", f"{STUDY}.2.1"]
     assert counts(responses[-1][0]) == (None, 2, 1, 0)

@@ -144,7 +144,7 @@ def test_a_series_that_cannot_be_read_is_refused_whole(tmp_path: Path, monkeypat
     with closing(Box(tmp_path)) as box:
         box.keep(slice_of(1, 1))
         (held,) = box.run(box.archive.held(STUDY))
-        box.archive.path(held).unlink()
+        box.archive.place(held).path.unlink()
         assert box.get(levels()[1]).status == 500
         assert box.run(describe(box).write_due(before=1e12)) == 1
         assert box.run(describe(box).write_due(before=1e12)) == 0  # not tried again for ever

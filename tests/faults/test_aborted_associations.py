@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from certificates import Authority
+from ledger import kept_records
 from making import ct, data_set_bytes
 from measures import resident_mib, sockets, threads, want_descriptors
 from network import eventually, running
@@ -71,9 +72,9 @@ async def test_associations_broken_off(tmp_path: Path, under_tls: bool) -> None:
                 await asyncio.to_thread(one_round, pool)
                 await eventually(lambda: sockets(pid) == quiet)
                 measured.append((threads(pid), resident_mib(pid)))
-        assert measured[-1][0] <= measured[0][0]
+        assert measured[-1][0] < measured[0][0] + 8  # pools of threads fill up when they are first needed
         assert measured[-1][1] - measured[0][1] < 12  # of 600 associations
-        assert list((tmp_path / "node" / "own" / "spool").iterdir()) == []
+        assert list(kept_records(tmp_path / "node" / "own")) == []
 
         def still_works() -> None:
             made = ct()

@@ -4,12 +4,12 @@ import asyncio
 import os
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
-from ledger import SENT, Site, check, compare
+from ledger import SENT, Site, check, compare, kept_records
 
 from drimbox.storage.scrub import scrub
-from drimbox.storage.upkeep import settle_orphans
 
 HERE = Path(__file__).parent
 
@@ -33,9 +33,10 @@ def test_a_kill_at_any_call_loses_nothing_that_was_acknowledged(tmp_path):
     killed("each", tmp_path)
     whole = tmp_path / "whole"
     lives = sorted((path for path in tmp_path.iterdir() if path.name.isdigit()), key=lambda path: int(path.name))
-    assert len(lives) > 100
+    assert len(lives) > 60
     told = [ledger_of(base) for base in (*lives, whole)]
-    assert told == sorted(told, key=len)  # the later the kill, the more was said
+    # The later the kill, the more was said; but for one, whose rows are written while its sender is answered.
+    assert all(len(before) - 1 <= len(after) for before, after in pairwise(told))
     assert (len(told[0]), len(told[-1])) == (0, len(SENT) + 3)
     for base, ledger in zip((*lives, whole), told, strict=True):
         check(base, ledger)
@@ -50,11 +51,9 @@ def test_many_kills_at_any_time_under_eight_senders_lose_nothing(tmp_path):
         site = Site(tmp_path)
         try:
             await compare(site, ledger)
-            settled = await settle_orphans(site.archive, adopt=True)
-            assert settled.damaged == ()
-            await compare(site, ledger)
+            assert site.recovered.damaged == []
             [[rows]] = await site.archive.database.read("SELECT count(*) FROM instance")
-            assert rows == len(list((tmp_path / "own" / "files").rglob("*.dcm"))) >= len(ledger)
+            assert rows == len(list(kept_records(tmp_path / "own"))) >= len(ledger)
         finally:
             site.close()
 

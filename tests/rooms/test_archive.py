@@ -1,17 +1,19 @@
 """The archive on a real volume and a real SQLite: what is kept, once, and what can be found."""
 
 import asyncio
-import hashlib
 import os
 import threading
 
 import pytest
+import xxhash
+from archiving import crashing, flip, keep, opened, served, told
+from ledger import kept_records
 from making import STUDY, ct, data_set_bytes
 
 from drimbox.dicom.match import Query, criterion
 from drimbox.dicom.scan import scan
-from drimbox.durable import Spool
-from drimbox.errors import Corrupt, NotFound, Unavailable
+from drimbox.durable import GrowingFile
+from drimbox.errors import Corrupt, Malformed, NotFound, TooLarge, Unavailable
 from drimbox.storage.archive import AlreadyKept, Archive, Kept, SetAside
 
 
@@ -20,12 +22,6 @@ def archive(tmp_path):
     archive = Archive(tmp_path / "own")
     yield archive
     archive.close()
-
-
-async def keep(archive, made):
-    spool = archive.open_spool(made.SOPClassUID, made.SOPInstanceUID, made.file_meta.TransferSyntaxUID, 1 << 20)
-    spool.write(data_set_bytes(made))
-    return await archive.keep(spool, scan)
 
 
 async def found(archive, level="study", **asked):
@@ -41,7 +37,7 @@ async def test_a_kept_instance_is_byte_identical_and_found(archive):
     assert await archive.held(STUDY, sop_uid=held.ref.sop_uid) == [held]
     data = await archive.read(held, held.data_set_offset, held.size_bytes - held.data_set_offset)
     assert data == data_set_bytes(made)
-    assert held.digest == hashlib.sha256(data).digest()
+    assert held.digest == xxhash.xxh3_128(data).digest()
     [span] = await archive.spans(held)
     assert await archive.read_span(held, span) == made.PixelData
 
@@ -50,7 +46,7 @@ async def test_same_bytes_again_is_one_copy(archive):
     assert isinstance(await keep(archive, ct()), Kept)
     assert isinstance(await keep(archive, ct()), AlreadyKept)
     assert len(await archive.held(STUDY)) == 1
-    assert len(list(archive.root.rglob("*.dcm"))) == 1
+    assert len(list(kept_records(archive.root))) == 1
 
 
 async def test_same_uid_other_pixels_is_set_aside_and_the_first_stays(archive):
@@ -60,9 +56,9 @@ async def test_same_uid_other_pixels_is_set_aside_and_the_first_stays(archive):
     assert isinstance(await keep(archive, other), SetAside)
     [held] = await archive.held(STUDY)
     assert await archive.read(held, held.data_set_offset, 16) == data_set_bytes(ct())[:16]
-    [aside] = (archive.root / "aside").iterdir()
-    assert aside.read_bytes().endswith(data_set_bytes(other))
-    assert await archive.database.read("SELECT count(*) FROM set_aside") == [(1,)]
+    [(file, offset, size)] = await archive.database.read("SELECT file, offset, size_bytes FROM set_aside")
+    assert (archive.root / file).read_bytes()[offset : offset + size].endswith(data_set_bytes(other))
+    assert len(list(kept_records(archive.root))) == 2
 
 
 async def test_same_uid_in_another_study_is_set_aside(archive):
@@ -166,44 +162,131 @@ async def test_a_flipped_byte_is_corrupt_never_served(archive):
     await keep(archive, ct())
     [held] = await archive.held(STUDY)
     [span] = await archive.spans(held)
-    path = archive.path(held)
-    data = bytearray(path.read_bytes())
-    data[span.offset] ^= 1
-    path.chmod(0o600)
-    path.write_bytes(data)
+    flip(archive.root, held, span.offset)
     with pytest.raises(Corrupt):
         await archive.read_span(held, span)
-    os.truncate(path, span.offset)
-    with pytest.raises(Corrupt):
-        await archive.read_span(held, span)
-    path.unlink()
+    os.truncate(archive.root / held.file, held.offset + span.offset)
     with pytest.raises(Corrupt):
         await archive.read_span(held, span)
 
 
-async def test_a_failing_sync_of_the_folder_leaves_no_row(archive, monkeypatch):
-    def fail(folder):
-        raise Unavailable("volume", "could not sync a folder")
+async def test_a_pack_that_is_gone_is_corrupt(tmp_path):
+    archive = Archive(tmp_path / "own")
+    await keep(archive, ct())
+    archive.close()
+    archive = Archive(tmp_path / "own")
+    [held] = await archive.held(STUDY)
+    (archive.root / held.file).unlink()
+    with pytest.raises(Corrupt):
+        await archive.read(held, 0, 1)
+    archive.close()
 
-    monkeypatch.setattr(archive.volume, "sync_folder", fail)
+
+@pytest.mark.parametrize("size", [10_000, 3 << 20], ids=["in memory", "in a pack of its own"])
+async def test_an_instance_that_comes_again_mends_the_damaged_one(archive, size):
+    made = ct(PixelData=bytes(size))  # more than its rows and columns say, which is kept all the same
+    await keep(archive, made)
+    [held] = await archive.held(STUDY)
+    flip(archive.root, held, -5)
+    assert isinstance(await keep(archive, made), Kept)
+    assert await served(archive) == told(made)
+    assert isinstance(await keep(archive, made), AlreadyKept)
+    assert len(await archive.held(STUDY)) == 1
+
+
+async def test_large_and_small_instances_side_by_side(archive):
+    """Large ones get packs of their own while they arrive; the next large one goes on in the same."""
+    made = [ct(1, number, Rows=1024, Columns=512, PixelData=bytes([number]) * (1 << 20)) for number in range(1, 9)]
+    made += [ct(2, number) for number in range(1, 30)]
+    assert {type(outcome) for outcome in await asyncio.gather(*(keep(archive, one) for one in made))} == {Kept}
+    assert await served(archive) == told(*made)
+    assert len(list((archive.root / "packs").iterdir())) <= 9
+    before = len(list((archive.root / "packs").iterdir()))
+    await keep(archive, ct(3, 1, Rows=1024, Columns=512, PixelData=bytes(1 << 20)))
+    assert len(list((archive.root / "packs").iterdir())) == before
+
+
+@pytest.mark.parametrize("size", [1000, 3 << 20], ids=["in memory", "in a pack of its own"])
+async def test_what_is_refused_leaves_nothing(archive, size):
+    def refuse(spool, limits):
+        raise Malformed("test", "no")
+
+    for _ in range(3):
+        spool = archive.open_spool("1.2", "1.3", "1.2.840.10008.1.2.1", 1 << 24)
+        spool.write(bytes(size))
+        with pytest.raises(Malformed):
+            await archive.keep(spool, refuse)
+        spool = archive.open_spool("1.2", "1.3", "1.2.840.10008.1.2.1", size + 500)
+        spool.write(bytes(size))
+        with pytest.raises(TooLarge):
+            spool.write(bytes(size))
+        spool.discard()
+    assert list(kept_records(archive.root)) == []
+    assert sum(path.stat().st_size for path in (archive.root / "packs").glob("*")) == 0
+
+
+async def test_who_reads_after_the_answer_sees_it(archive, monkeypatch):
+    """The index is held up; whoever asks waits for it, and for nobody else."""
+    go = threading.Event()
+    record = archive.record
+
+    def slow(*arguments):
+        go.wait(10)
+        record(*arguments)
+
+    monkeypatch.setattr(archive._follower, "_apply", slow)
+    spool = archive.open_spool(ct().SOPClassUID, ct().SOPInstanceUID, ct().file_meta.TransferSyntaxUID, 1 << 20)
+    spool.write(data_set_bytes(ct()))
+    assert isinstance(await archive.keep(spool, scan), Kept)
+    asking = asyncio.create_task(archive.held(STUDY))
+    done, _ = await asyncio.wait([asking], timeout=0.05)
+    assert not done
+    go.set()
+    assert [held.ref.sop_uid for held in await asking] == [ct().SOPInstanceUID]
+
+
+async def test_the_same_uid_twice_before_the_index_knows_it_is_one_copy(tmp_path):
+    with crashing(tmp_path / "own") as archive:
+        assert isinstance(await keep(archive, ct()), Kept)
+        assert isinstance(await keep(archive, ct()), AlreadyKept)
+        assert isinstance(await keep(archive, ct(PixelData=bytes(512))), SetAside)
+        assert isinstance(await keep(archive, ct(PixelData=bytes(512))), SetAside)
+    assert len(list(kept_records(tmp_path / "own"))) == 2
+
+
+async def test_an_archive_of_single_files_is_refused_and_told_what_to_do(tmp_path):
+    (tmp_path / "own" / "files" / "ab").mkdir(parents=True)
+    with pytest.raises(Unavailable, match="drimbox import"):
+        Archive(tmp_path / "own")
+
+
+async def test_a_failing_sync_leaves_nothing(tmp_path, monkeypatch):
+    archive = Archive(tmp_path / "own")
+
+    def fail(file):
+        raise Unavailable("volume", "could not sync a pack")
+
+    monkeypatch.setattr(GrowingFile, "sync", fail)
     with pytest.raises(Unavailable):
         await keep(archive, ct())
     assert await archive.held(STUDY) == []
     monkeypatch.undo()
-    assert isinstance(await keep(archive, ct()), Kept)  # the orphan of the first try is adopted
+    assert isinstance(await keep(archive, ct()), Kept)
+    archive.close()
+    assert len(list(kept_records(archive.root))) == 1
 
 
 async def test_a_sender_that_goes_away_does_not_take_the_file_from_under_the_archive(archive, monkeypatch):
     """Its task is cancelled while the bytes are synced: what is kept then is whole, and the volume is not blamed."""
     syncing, go = threading.Event(), threading.Event()
-    sync = Spool.sync
+    sync = GrowingFile.sync
 
-    def slow(spool):
+    def slow(file):
         syncing.set()
         go.wait(10)
-        sync(spool)
+        sync(file)
 
-    monkeypatch.setattr(Spool, "sync", slow)
+    monkeypatch.setattr(GrowingFile, "sync", slow)
     task = asyncio.create_task(keep(archive, ct()))
     await asyncio.to_thread(syncing.wait, 10)
     task.cancel()
@@ -225,7 +308,34 @@ async def test_a_forgotten_study_leaves_nothing(archive):
     assert isinstance(await keep(archive, ct(1, 2, PixelData=bytes(512))), SetAside)
     assert await archive.forget(STUDY) == 2
     assert await archive.held(STUDY) == []
-    assert [path.name for path in (archive.root / "files").glob("*/*")] == []
-    assert list(archive.root.rglob("*.dcm")) == []
+    assert list(kept_records(archive.root)) == []
+    for pack in (archive.root / "packs").iterdir():
+        assert data_set_bytes(ct(1, 1))[:200] not in pack.read_bytes()
     with pytest.raises(NotFound):
         await archive.study(STUDY)
+
+
+async def test_an_emptied_pack_is_removed_once_nothing_grows_in_it(tmp_path):
+    archive = Archive(tmp_path / "own")
+    await keep(archive, ct(1, 1))
+    await keep(archive, ct(study="1.2.3"))
+    archive.close()
+    archive, _ = opened(tmp_path / "own")
+    archive.packs._free.clear()  # as if it were full
+    await archive.forget(STUDY)
+    assert len(list((archive.root / "packs").iterdir())) == 1
+    assert await served(archive, "1.2.3") == told(ct(study="1.2.3"))
+    await archive.forget("1.2.3")
+    assert list((archive.root / "packs").iterdir()) == []
+    archive.close()
+
+
+async def test_packs_of_an_earlier_run_grow_on(tmp_path):
+    for number in range(1, 4):
+        archive, _ = opened(tmp_path / "own")
+        await keep(archive, ct(1, number))
+        archive.close()
+    archive, _ = opened(tmp_path / "own")
+    assert await served(archive) == told(*(ct(1, number) for number in range(1, 4)))
+    assert len(list((archive.root / "packs").iterdir())) == 1
+    archive.close()

@@ -35,19 +35,15 @@ async def test_a_work_that_raises_undoes_its_own_rows_only(database):
     assert await names(database) == ["a", "b"]
 
 
-async def test_what_must_come_before_the_commit_undoes_the_group_when_it_fails(database):
-    def work(transaction):
-        add("a")(transaction)
-        transaction.before_commit["folder"] = fail
+async def test_a_commit_is_synced_unless_all_of_it_can_be_restored(database):
+    """synchronous: 1 NORMAL, 2 FULL."""
 
-    def fail():
-        raise Unavailable("volume", "could not sync a folder")
+    def level(transaction):
+        return transaction.row("PRAGMA synchronous")[0]
 
-    with pytest.raises(Unavailable):
-        await database.write(work)
-    assert await names(database) == []
-    await database.write(add("b"))
-    assert await names(database) == ["b"]
+    assert await database.write(level) == 2
+    assert database.submit(level, durable=False).result() == 1
+    assert await database.write(level) == 2
 
 
 async def test_the_schema_is_made_once_and_rows_stay(tmp_path):

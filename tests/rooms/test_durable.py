@@ -8,18 +8,8 @@ import pytest
 
 from drimbox import durable
 from drimbox.durable import AppendLog, Volume, lock_folder, write_file
-from drimbox.errors import NoSpace, TooLarge, Unavailable
+from drimbox.errors import NoSpace, Unavailable
 from drimbox.group_commit import GroupCommit
-
-
-@pytest.fixture(params=["nameless", "named"])
-def volume(tmp_path, request, monkeypatch):
-    """The same promises on file systems with and without O_TMPFILE."""
-    if request.param == "named":
-        monkeypatch.setattr(Volume, "_takes_nameless", lambda self: False)
-    volume = Volume(tmp_path / "archive", reserve_bytes=0)
-    yield volume
-    volume.close()
 
 
 class Recording(durable.Disk):
@@ -31,7 +21,7 @@ class Recording(durable.Disk):
 
     def __getattribute__(self, name):
         found = super().__getattribute__(name)
-        if name not in ("write", "fdatasync", "fsync", "link", "open", "mkdir"):
+        if name not in ("write", "pwritev", "allocate", "fdatasync", "fsync", "truncate", "open", "mkdir", "punch"):
             return found
 
         def call(*args, **kwargs):
@@ -50,139 +40,132 @@ def disk(monkeypatch):
     return recording
 
 
-def test_a_spool_is_invisible_until_placed_and_whole_after(volume):
-    spool = volume.spool(b"preface", 100)
-    spool.write(b"data")
-    spool.write(memoryview(b" set"))
-    assert list(volume.root.rglob("*.dcm")) == []
-    spool.sync()
-    volume.place(spool, "files/ab/one.dcm")
-    volume.sync_folder("files/ab")
-    assert (volume.root / "files/ab/one.dcm").read_bytes() == b"prefacedata set"
-    assert spool.size == 15
-    assert spool.read_at(7, 4) == b"data"
-    spool.discard()
-    spool.discard()
-    assert list((volume.root / "spool").iterdir()) == []
+@pytest.fixture
+def volume(tmp_path):
+    return Volume(tmp_path / "archive", reserve_bytes=0)
 
 
-def test_the_digest_is_of_the_data_set_alone(volume):
-    # SHA-256 of "abc", FIPS 180-2 appendix B.1
-    known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-    spool = volume.spool(b"any preface", 100)
-    spool.write(b"abc")
-    assert spool.digest().hex() == known
-    spool.discard()
+def test_a_file_grows_where_its_writer_says(volume):
+    file = volume.create("packs/one")
+    assert file.write([b"abc", memoryview(b"defg"), b""], 0) == 7
+    file.sync()
+    file.end = 7
+    file.write([b"lost"], 7)
+    file.cut()
+    assert (volume.root / "packs/one").read_bytes() == b"abcdefg"
+    file.close()
 
 
-def test_a_name_that_is_taken_is_given_to_the_new_bytes_in_one_step(volume):
-    for content in (b"damaged", b"sound"):
-        spool = volume.spool(b"", 100)
-        spool.write(content)
-        spool.sync()
-        volume.place(spool, "files/x.dcm")
-        spool.discard()
-    assert (volume.root / "files/x.dcm").read_bytes() == b"sound"
-    volume.name_again("files/x.dcm", "aside/y.dcm")
-    volume.name_again("files/x.dcm", "aside/y.dcm")
-    assert (volume.root / "aside/y.dcm").read_bytes() == b"sound"
-    assert list((volume.root / "spool").iterdir()) == []
+def test_what_the_system_writes_in_parts_is_written_whole(volume, monkeypatch):
+    class Stingy(durable.Disk):
+        def pwritev(self, file, views, offset):
+            return os.pwrite(file, b"".join(views)[:3], offset)
+
+    monkeypatch.setattr(durable, "disk", Stingy())
+    file = volume.create("one")
+    file.write([b"abcde", b"f", b"ghij"], 2)
+    file.end = 12
+    file.cut()
+    assert (volume.root / "one").read_bytes() == b"\0\0abcdefghij"
+    file.close()
 
 
-def test_what_a_crash_left_of_spools_is_swept_by_whoever_has_the_folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(Volume, "_takes_nameless", lambda self: False)
-    live = Volume(tmp_path / "archive", reserve_bytes=0)
-    spool = live.spool(b"", 100)
-    beside = Volume(tmp_path / "archive", reserve_bytes=0)  # a command beside a running node
-    assert spool.path.exists()
-    beside.sweep()
-    assert not spool.path.exists()
-    spool.discard()
+def test_space_is_taken_ahead_and_given_back(volume):
+    file = volume.create("one")
+    file.write([b"x"], 0)
+    assert (volume.root / "one").stat().st_size == 2**20
+    file.end = 1
+    file.cut()
+    assert (volume.root / "one").stat().st_size == 1
+    file.close()
 
 
-def test_an_empty_folder_goes_and_comes_back(volume):
-    for _ in range(2):
-        spool = volume.spool(b"", 100)
-        volume.place(spool, "files/ab/x.dcm")
-        spool.discard()
-        volume.remove_folder("files/ab")
-        assert (volume.root / "files/ab/x.dcm").exists()
-        volume.remove("files/ab/x.dcm")
-        volume.remove_folder("files/ab")
-        assert not (volume.root / "files/ab").exists()
+def test_a_file_another_writer_has_is_not_opened(volume):
+    file = volume.create("one")
+    assert file.lock()
+    assert volume.reopen("one", 0) is None
+    file.close()
+    again = volume.reopen("one", 0)
+    again.close()
 
 
-def test_too_many_open_files_is_no_fault_of_the_medium(tmp_path, disk):
-    volume = Volume(tmp_path / "a", reserve_bytes=0)
+def test_erased_ranges_are_zeros_and_marks_are_written(volume):
+    file = volume.create("one")
+    file.write([bytes(range(256)) * 64], 0)
+    file.close()
+    volume.erase("one", [(0, b"mark")], [(100, 9000)])
+    content = (volume.root / "one").read_bytes()
+    assert content[:4] == b"mark"
+    assert content[4:100] == bytes(range(4, 100))
+    assert content[100:9100] == bytes(9000)
+    assert content[9100:9104] == bytes(value % 256 for value in range(9100, 9104))
+
+
+def test_a_file_system_without_holes_gets_zeros_written(volume, disk):
+    file = volume.create("one")
+    file.write([b"\xff" * 5000], 0)
+    file.close()
+    disk.failing["punch"] = errno.EOPNOTSUPP
+    volume.erase("one", [], [(1000, 3000)])
+    content = (volume.root / "one").read_bytes()[:5000]
+    assert content == b"\xff" * 1000 + bytes(3000) + b"\xff" * 1000
+
+
+def test_too_many_open_files_is_no_fault_of_the_medium(volume, disk):
     disk.failing["open"] = errno.EMFILE
     with pytest.raises(Unavailable, match="too much at once"):
-        volume.spool(b"", 10)
+        volume.create("one")
     disk.failing.clear()
-    volume.spool(b"", 10).discard()
-    volume.close()
+    volume.create("one").close()
 
 
-def test_the_limit_is_kept_to_the_byte(volume):
-    spool = volume.spool(b"1234", 10)
-    spool.write(b"567890")
-    with pytest.raises(TooLarge):
-        spool.write(b"x")
-    spool.discard()
-
-
-def test_bytes_are_synced_before_the_name_and_the_name_before_the_return(tmp_path, disk):
-    volume = Volume(tmp_path / "a", reserve_bytes=0)
-    spool = volume.spool(b"", 10)
+def test_the_name_of_a_new_file_is_durable_before_anything_is_in_it(volume, disk):
     disk.calls.clear()
-    spool.write(b"x")
-    spool.sync()
-    volume.place(spool, "f/x.dcm")
-    volume.sync_folder("f")
-    spool.discard()
-    volume.close()
-    # write, sync, make the folder durable in its parent, open it, name the file, make the name durable
-    assert disk.calls == ["write", "fdatasync", "mkdir", "open", "fsync", "open", "link", "fsync"]
+    file = volume.create("packs/one")
+    file.write([b"x"], 0)
+    file.sync()
+    file.close()
+    # The folder and its name in its parent; the file and its name; space, bytes, and the sync that counts.
+    assert disk.calls == ["mkdir", "open", "fsync", "open", "open", "fsync", "allocate", "pwritev", "fdatasync"]
 
 
-@pytest.mark.parametrize("call", ["write", "fdatasync", "link", "fsync"])
-def test_an_io_error_makes_the_volume_suspect(tmp_path, disk, call):
-    volume = Volume(tmp_path / "a", reserve_bytes=0)
-    volume._folder("f")
-    spool = volume.spool(b"", 10)
+@pytest.mark.parametrize("call", ["pwritev", "fdatasync", "allocate", "truncate", "fsync"])
+def test_an_io_error_makes_the_volume_suspect(volume, disk, call):
+    first = volume.create("first")
     disk.failing[call] = errno.EIO
     with pytest.raises(Unavailable):
-        spool.write(b"x")
-        spool.sync()
-        volume.place(spool, "f/x.dcm")
-        volume.sync_folder("f")
-    spool.discard()
+        file = volume.create("one")
+        file.write([b"x"], 0)
+        file.sync()
+        file.cut()
     assert volume.suspect
     disk.failing.clear()
-    with pytest.raises(Unavailable, match="I/O error"):
-        volume.spool(b"", 10)
-    volume.close()
+    for attempt in (lambda: volume.create("two"), lambda: first.write([b"x"], 0), first.sync, volume.check_room):
+        with pytest.raises(Unavailable, match="I/O error"):
+            attempt()
+    first.close()
 
 
-def test_a_full_volume_refuses_and_recovers_alone(tmp_path, disk):
-    volume = Volume(tmp_path / "a", reserve_bytes=0)
-    spool = volume.spool(b"", 10)
-    disk.failing["write"] = errno.ENOSPC
+@pytest.mark.parametrize("call", ["pwritev", "allocate"])
+def test_a_full_volume_refuses_and_recovers_alone(volume, disk, call):
+    file = volume.create("one")
+    disk.failing[call] = errno.ENOSPC
     with pytest.raises(NoSpace):
-        spool.write(b"x")
-    spool.discard()
+        file.write([b"x"], 0)
     disk.failing.clear()
-    spool = volume.spool(b"", 10)
-    spool.write(b"x")
-    spool.discard()
+    file.write([b"x"], 0)
     assert not volume.suspect
-    volume.close()
+    file.close()
 
 
 def test_the_reserve_is_not_given_to_images(tmp_path):
     volume = Volume(tmp_path, reserve_bytes=1 << 62)
     with pytest.raises(NoSpace):
-        volume.spool(b"", 10)
-    volume.close()
+        volume.check_room()
+    file = volume.create("one")
+    with pytest.raises(NoSpace):
+        file.write([b"x"], 0)
+    file.close()
 
 
 def test_a_second_node_in_the_same_folder_is_refused(tmp_path):

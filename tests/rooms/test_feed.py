@@ -1,10 +1,10 @@
 """The feed of changes: everything once, in order, from any place, also after a restart; and not past a rebuild."""
 
 import pytest
-from making import STUDY, ct, data_set_bytes, rejection_note
+from archiving import keep
+from making import STUDY, ct, rejection_note
 
 from drimbox.dicom.match import Query
-from drimbox.dicom.scan import scan
 from drimbox.errors import Conflict, Malformed
 from drimbox.kos.rejection import EXPIRED
 from drimbox.storage.archive import Archive
@@ -17,12 +17,6 @@ def archive(tmp_path):
     archive = Archive(tmp_path / "own")
     yield archive
     archive.close()
-
-
-async def keep(archive, made):
-    spool = archive.open_spool(made.SOPClassUID, made.SOPInstanceUID, made.file_meta.TransferSyntaxUID, 1 << 20)
-    spool.write(data_set_bytes(made))
-    return await archive.keep(spool, scan)
 
 
 def read(archive, since="", most=1000):

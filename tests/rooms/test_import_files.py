@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from archiving import flip_at
+from ledger import kept_records
 from making import STUDY, ct, data_set_bytes
 
 from drimbox import cli
@@ -109,12 +111,10 @@ def test_scrub_names_what_is_damaged_and_the_rebuilt_index_leaves_it_out(node, r
     files = [save(ct(1, number), tmp_path / f"{number}.dcm") for number in (1, 2, 3)]
     run("import", *files)
     code, out, _ = run("scrub")
-    assert (code, out.splitlines()[-1]) == (0, "3 files, 0 MiB: 0 damaged, 0 missing")
-    damaged, *_ = sorted((node / "own" / "files").rglob("*.dcm"))
-    damaged.chmod(0o600)
-    data = bytearray(damaged.read_bytes())
-    data[-1] ^= 1
-    damaged.write_bytes(data)
+    assert (code, out.splitlines()[-1]) == (0, "3 instances, 0 MiB: 0 damaged, 0 missing")
+    (pack, offset, size), *_ = kept_records(node / "own")
+    flip_at(node / "own" / pack, offset + size - 1)
+    damaged = f"{node / 'own' / pack}@{offset}"
     code, out, _ = run("scrub", "--rate", "1000")
     assert code == 1
     assert out.startswith(f"damaged  {damaged}  {STUDY}.1.")

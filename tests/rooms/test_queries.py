@@ -61,8 +61,8 @@ def database(tmp_path_factory: pytest.TempPathFactory):
     def fill(transaction):
         for n, one in enumerate(written()):
             preface = build_preface(one.SOPClassUID, one.SOPInstanceUID, "1.2.840.10008.1.2.1")
-            summary = scan(InMemory(preface + data_set_bytes(one)))
-            index.insert(transaction, summary, f"files/aa/bb/{n}.dcm", 1000, bytes(32), 1e9 + n)
+            source = InMemory(preface + data_set_bytes(one))
+            index.insert(transaction, [index.build_entry(source, scan(source), bytes(16), 1e9 + n)])
 
     database.submit(fill).result()
     yield database
@@ -189,7 +189,8 @@ def test_a_count_goes_down_with_what_goes(tmp_path: Path):
         for number in (1, 2, 3):
             one = ct(1, number)
             preface = build_preface(one.SOPClassUID, one.SOPInstanceUID, "1.2.840.10008.1.2.1")
-            index.insert(transaction, scan(InMemory(preface + data_set_bytes(one))), f"{number}", 1, bytes(32), 1e9)
+            source = InMemory(preface + data_set_bytes(one))
+            index.insert(transaction, [index.build_entry(source, scan(source), bytes(16), 1e9)])
         transaction.execute("DELETE FROM instance WHERE instance_number = 2")
 
     database.submit(fill).result()

@@ -11,10 +11,12 @@ from email import message_from_bytes
 from pathlib import Path
 
 import pytest
+from archiving import crashing, keep
+from ledger import kept_records
 from making import STUDY, ct, data_set_bytes
-from network import eventually, get, running
+from network import get, running
 
-from drimbox.storage.archive import Archive
+from drimbox.storage.outbox_file import open_outbox
 
 SENDERS, EACH = 8, 40
 
@@ -52,9 +54,9 @@ async def test_every_acknowledged_instance_survives_kill_9(tmp_path):
         senders = [
             asyncio.create_task(asyncio.to_thread(send_until_killed, it, site.node.dicom_port)) for it in folders
         ]
-        kept = tmp_path / "node" / "own" / "files"
+        kept = tmp_path / "node" / "own"
         async with asyncio.timeout(60):
-            while sum(1 for _ in kept.rglob("*.dcm")) < SENDERS * EACH // 4:
+            while sum(1 for _ in kept_records(kept)) < SENDERS * EACH // 4:
                 await asyncio.sleep(0.01)
         await site.node.stop(signal.SIGKILL)
         ledger = {uid: digest for answered in await asyncio.gather(*senders) for uid, digest in answered.items()}
@@ -70,21 +72,16 @@ async def test_every_acknowledged_instance_survives_kill_9(tmp_path):
         for folder in folders:
             await asyncio.to_thread(send_until_killed, folder, site.node.dicom_port)
         assert len(await asyncio.to_thread(fetch_digests, study)) == SENDERS * EACH
-        assert sum(1 for _ in kept.rglob("*.dcm")) == SENDERS * EACH
+        assert sum(1 for _ in kept_records(kept)) == SENDERS * EACH
 
 
-async def test_a_file_a_crash_left_without_a_row_is_adopted_once_the_doors_are_open(tmp_path):
+async def test_a_record_a_crash_left_without_rows_is_there_when_the_doors_open(tmp_path):
     made = ct()
-    archive = Archive(tmp_path / "node" / "own")
-    spool = archive.open_spool(made.SOPClassUID, made.SOPInstanceUID, made.file_meta.TransferSyntaxUID, 1 << 20)
-    spool.write(data_set_bytes(made))
-    name = hashlib.sha256(made.SeriesInstanceUID.encode()).hexdigest()
-    archive.volume.place(spool, f"files/{name[:2]}/{name[2:34]}/{spool.digest().hex()}.dcm")
-    spool.discard()
-    archive.close()
+    open_outbox(tmp_path / "node" / "own").close()  # as there is one beside each index
+    with crashing(tmp_path / "node" / "own") as archive:
+        await keep(archive, made)
     async with running(tmp_path) as site:
         study = f"{site.node.url}/dicom-web/studies/{STUDY}"
-        await eventually(lambda: get(f"{study}/metadata")[0] == 200)
         digests = await asyncio.to_thread(fetch_digests, study)
         assert digests == {made.SOPInstanceUID: hashlib.sha256(data_set_bytes(made)).hexdigest()}
 
