@@ -1,12 +1,13 @@
 """What we must know of an instance to keep it: its names, the attributes we index, where its frames lie.
 
-One pass over the header, values read only for the attributes below; about a third of a millisecond for a CT image, of
-which two thirds are the CRC of its pixels.
+One pass over the header, values read only for the attributes below; none when a header with the same layout was seen
+before (`layout`).
 """
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from drimbox.dicom.charset import read_charset
 from drimbox.dicom.data_set import DataSet, open_data_set
 from drimbox.dicom.elements import ITEM, PIXELS, UNDEFINED, ElementReader, Event, Limits
 from drimbox.dicom.frames import Geometry, find_encapsulated_spans, find_native_spans
+from drimbox.dicom.layout import MOST_BYTES, Layouts
 from drimbox.dicom.match import Level
 from drimbox.dicom.part10 import Preface, Readable, read_preface
 from drimbox.dicom.uid import checked_uid, is_storage
@@ -94,6 +96,14 @@ INDEXED: Final[Mapping[Level, Mapping[str, str]]] = MappingProxyType(
 )
 """By level, tag -> keyword of each attribute that a `Summary` may carry."""
 
+# Tag -> its name in JSON, and which of the three levels it is of.
+_LEVELS: Final = {
+    tag: (
+        f"{tag:08X}",
+        tuple(n for n, own in enumerate((_STUDY, _SERIES, _INSTANCE)) if tag in own or tag in _EVERY_LEVEL),
+    )
+    for tag in {**_EVERY_LEVEL, **_STUDY, **_SERIES, **_INSTANCE}
+}
 _CHARSET, _EXTENDED_TABLE = 0x00080005, 0x7FE00001
 _SAMPLES, _PHOTOMETRIC, _FRAMES, _ROWS, _COLUMNS, _BITS = (
     0x00280002, 0x00280004, 0x00280008, 0x00280010, 0x00280011, 0x00280100,
@@ -101,6 +111,7 @@ _SAMPLES, _PHOTOMETRIC, _FRAMES, _ROWS, _COLUMNS, _BITS = (
 _WANTED: Final = {*_EVERY_LEVEL, *_STUDY, *_SERIES, *_INSTANCE, _SAMPLES, _PHOTOMETRIC} - {_REQUEST_ATTRIBUTES}
 _EVENTS: Final = frozenset({*_WANTED, *_REQUEST, *PIXELS, _EXTENDED_TABLE})
 _MOST_VALUE_BYTES: Final = 2**14  # of an attribute we index; none of their VRs allows so much
+_MOST_EVENTS: Final = 1000  # of a header whose layout is remembered
 _MOST_FRAMES: Final = 2**31 - 1  # the largest IS
 
 Values = dict[int, tuple[str, bytes]]  # tag -> VR and value as stored
@@ -162,7 +173,7 @@ def scan(source: Readable, limits: Limits | None = None) -> Summary:
     """
     limits = limits or Limits()
     data_set = open_data_set(source, limits, _EVENTS)
-    found = _walk(data_set.reader, limits)
+    found = _walk_again(data_set) or _walk(data_set, limits)
     little_endian, deflated = data_set.syntax.little_endian, data_set.syntax.deflated
     uids = {keyword: _uid(found.values, tag, keyword) for tag, keyword in _NAMES.items()}
     number_of_frames = min(max(_number(found.values, _FRAMES, little_endian), 1), _MOST_FRAMES)
@@ -186,6 +197,7 @@ def scan(source: Readable, limits: Limits | None = None) -> Summary:
     )
 
 
+_LAYOUTS: Final = Layouts()
 _NAMES: Final = {
     0x0020000D: "StudyInstanceUID",
     0x0020000E: "SeriesInstanceUID",
@@ -194,12 +206,53 @@ _NAMES: Final = {
 }
 
 
-def _walk(reader: ElementReader, limits: Limits) -> _Found:
+def _walk(data_set: DataSet, limits: Limits) -> _Found:
     """Collect what we want of the data set, and check the structure of all of it on the way."""
+    events: list[Event] = []
+    found = _collect(_noted(data_set.reader, events), data_set.reader.value, limits)
+    if found.pixels is not None and len(events) < _MOST_EVENTS:
+        _remember(data_set, found.pixels, events)
+    return found
+
+
+def _noted(reader: Iterable[Event], events: list[Event]) -> Iterator[Event]:
+    for event in reader:
+        if len(events) < _MOST_EVENTS:
+            events.append(event)
+        yield event
+
+
+def _walk_again(data_set: DataSet) -> _Found | None:
+    """The same without walking, if a data set was walked before that has all its elements at the same places."""
+    preface, size = data_set.preface, data_set.source.size
+    if not _LAYOUTS.has(preface.transfer_syntax, size):
+        return None
+    head = data_set.reader.value(preface.data_set_offset, MOST_BYTES)
+    layout = _LAYOUTS.find(preface.transfer_syntax, size, preface.data_set_offset, head)
+    if layout is None:
+        return None
+    start = preface.data_set_offset
+    return _collect(layout.wanted, lambda offset, length: head[offset - start : offset - start + length], Limits())
+
+
+def _remember(data_set: DataSet, pixels: Event, events: list[Event]) -> None:
+    """Only headers of native Pixel Data that nothing follows: the end of the file is then part of the layout."""
+    _, _, _, offset, length = pixels
+    start, source = data_set.preface.data_set_offset, data_set.source
+    if offset + length != source.size or offset - start > MOST_BYTES or data_set.syntax.deflated:
+        return
+    syntax = data_set.syntax
+    reader = ElementReader(source, start, explicit=syntax.explicit, little_endian=syntax.little_endian, limits=Limits())
+    values = [event for event in reader if event[1] != ITEM and event[2] != "SQ" and event[3] < offset]
+    head = source.read_at(start, offset - start)
+    _LAYOUTS.learn(data_set.preface.transfer_syntax, source.size, start, head, values, events)
+
+
+def _collect(events: Iterable[Event], value: Callable[[int, int], bytes], limits: Limits) -> _Found:
     found = _Found({}, [])
-    values, value = found.values, reader.value
+    values = found.values
     inside = 0  # the attribute of the data set that the events of deeper levels belong to
-    for level, tag, vr, offset, length in reader:
+    for level, tag, vr, offset, length in events:
         if level == 0:
             inside = tag
             if tag in _WANTED:
@@ -227,7 +280,7 @@ def _uid(values: Values, tag: int, keyword: str) -> str:
 def _number(values: Values, tag: int, little_endian: bool) -> int:
     """The first value of an attribute when it is a whole number, else 0."""
     vr, value = values.get(tag, ("UN", b""))
-    first = to_json(vr, value, (), little_endian).get("Value", [0])[0]
+    first = _as_json(vr, value, (), little_endian).get("Value", [0])[0]
     return first if isinstance(first, int) else 0
 
 
@@ -262,9 +315,7 @@ def _describe(found: _Found, little_endian: bool) -> tuple[dict[str, Any], dict[
     """The attributes of the three levels, in the DICOM JSON model, by increasing tag."""
     codecs = read_charset(found.values.get(_CHARSET, ("", b""))[1])
     described = {
-        tag: to_json(vr, value, codecs, little_endian)
-        for tag, (vr, value) in found.values.items()
-        if tag in _STUDY or tag in _SERIES or tag in _INSTANCE or tag in _EVERY_LEVEL
+        tag: _as_json(vr, value, codecs, little_endian) for tag, (vr, value) in found.values.items() if tag in _LEVELS
     }
     if found.requests:
         described[_REQUEST_ATTRIBUTES] = {
@@ -273,11 +324,18 @@ def _describe(found: _Found, little_endian: bool) -> tuple[dict[str, Any], dict[
         }
     if _CHARSET in described and "Value" in described[_CHARSET]:
         described[_CHARSET] = {"vr": "CS", "Value": ["ISO_IR 192"]}
-    study, series, instance = (
-        {f"{tag:08X}": described[tag] for tag in sorted(described) if tag in _EVERY_LEVEL or tag in attributes}
-        for attributes in (_STUDY, _SERIES, _INSTANCE)
-    )
-    return study, series, instance
+    levels: tuple[dict[str, Any], dict[str, Any], dict[str, Any]] = ({}, {}, {})
+    for tag in sorted(described):
+        name, places = _LEVELS[tag]
+        for place in places:
+            levels[place][name] = described[tag]
+    return levels
+
+
+@lru_cache(maxsize=4096)
+def _as_json(vr: str, value: bytes, codecs: tuple[str, ...], little_endian: bool) -> dict[str, Any]:
+    """As `to_json`: the slices of a series have most of their values in common. Not to be changed by who gets it."""
+    return to_json(vr, value, codecs, little_endian)
 
 
 def _describe_request(request: Values, codecs: tuple[str, ...], little_endian: bool) -> dict[str, Any]:

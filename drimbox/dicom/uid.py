@@ -6,6 +6,7 @@ Sources: PS3.5 §9 (UIDs), PS3.5 annex A and PS3.6 annex A (transfer syntaxes), 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 
@@ -23,6 +24,7 @@ _UID = re.compile(r"[0-9]+(\.[0-9]+)*", re.ASCII)
 _MOST_CHARACTERS = 64
 
 
+@lru_cache(maxsize=4096)
 def checked_uid(text: str) -> str:
     """Return `text` if it is safe to use as a UID, else raise Malformed.
 
