@@ -1,5 +1,7 @@
 """Many callers wait for one sync: the legal way to be fast (reliability-security.md §1)."""
 
+import asyncio
+import contextlib
 import queue
 import threading
 from collections.abc import Callable, Sequence
@@ -8,6 +10,7 @@ from typing import Generic, TypeVar
 
 Work = TypeVar("Work")
 Result = TypeVar("Result")
+Waiter = Future[Result] | asyncio.Future[Result]
 
 
 class GroupCommit(Generic[Work, Result]):
@@ -21,7 +24,7 @@ class GroupCommit(Generic[Work, Result]):
     ) -> None:
         self._commit = commit
         self._most = most
-        self._queue: queue.SimpleQueue[tuple[Work, Future[Result]] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[Work, Waiter[Result]] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
@@ -30,6 +33,12 @@ class GroupCommit(Generic[Work, Result]):
         future: Future[Result] = Future()
         self._queue.put((work, future))
         return future
+
+    async def wait(self, work: Work) -> Result:
+        """As `submit`, for a coroutine: all of a group that wait on one loop are woken up at once."""
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._queue.put((work, future))
+        return await future
 
     def _run(self) -> None:
         stopping = False
@@ -41,20 +50,35 @@ class GroupCommit(Generic[Work, Result]):
             if works := [item for item in group if item is not None]:
                 self._settle(works)
 
-    def _settle(self, group: Sequence[tuple[Work, Future[Result]]]) -> None:
+    def _settle(self, group: Sequence[tuple[Work, Waiter[Result]]]) -> None:
         try:
             results: Sequence[Result | BaseException] = self._commit([work for work, _ in group])
         except BaseException as error:  # the thread must outlive any group; each caller gets the reason
             results = [error] * len(group)
+        loops: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Result], Result | BaseException]]] = {}
         for (_, future), result in zip(group, results, strict=True):
-            if not future.set_running_or_notify_cancel():
-                continue  # committed all the same: only nobody waits for it any more
-            if isinstance(result, BaseException):
-                future.set_exception(result)
-            else:
-                future.set_result(result)
+            if isinstance(future, asyncio.Future):
+                loops.setdefault(future.get_loop(), []).append((future, result))
+            elif future.set_running_or_notify_cancel():  # else committed all the same: only nobody waits for it
+                _resolve(future, result)
+        for loop, waiting in loops.items():
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
+                loop.call_soon_threadsafe(_wake, waiting)
 
     def close(self) -> None:
         """Finish what was submitted, then end the thread."""
         self._queue.put(None)
         self._thread.join()
+
+
+def _wake(waiting: Sequence[tuple[asyncio.Future[Result], Result | BaseException]]) -> None:
+    for future, result in waiting:
+        if not future.done():  # cancelled
+            _resolve(future, result)
+
+
+def _resolve(future: Waiter[Result], result: Result | BaseException) -> None:
+    if isinstance(result, BaseException):
+        future.set_exception(result)
+    else:
+        future.set_result(result)

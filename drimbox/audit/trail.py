@@ -4,7 +4,6 @@ One JSON line a trace, chained: `hash` is SHA-256 over the line before it and th
 changed, taken away or put in shows at the next one. Many traces share one sync.
 """
 
-import asyncio
 import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -52,7 +51,7 @@ class Trail:
 
     async def write(self, trace: Trace) -> None:
         """Return once the trace is durable. Raises NoSpace or Unavailable: the access must then not happen."""
-        await asyncio.wrap_future(self._group.submit(trace))
+        await self._group.wait(trace)
 
     def _commit(self, traces: Sequence[Trace]) -> Sequence[None]:
         number, chained, lines = self._number, self._hash, []

@@ -96,7 +96,7 @@ class Archive:
         """
         entry = self._quick_entry(spool, summarise) if spool.in_memory else None
         if entry is not None and self._find_same(entry) is None:
-            return await asyncio.wrap_future(self._keeper.submit(Incoming(spool, entry)))
+            return await self._keeper.wait(Incoming(spool, entry))
         # Not by the caller: one that is cancelled would take the bytes from under the thread that works on them.
         return await asyncio.wrap_future(self._threads.submit(self._keep, spool, summarise))
 

@@ -135,7 +135,8 @@ class Database:
 
         A work that raises undoes its own rows only. Raises NoSpace or Unavailable when the commit itself fails.
         """
-        return await asyncio.wrap_future(self.submit(work))
+        result: T = await self._group.wait((work, True))
+        return result
 
     def submit(self, work: Callable[[Transaction], T], *, durable: bool = True) -> "Future[T]":
         """As `write`, for callers on a thread. durable: False for rows that the packs can restore, not synced alone."""

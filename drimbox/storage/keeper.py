@@ -68,6 +68,10 @@ class Keeper:
         """Keep it; the spool is ours from here on. The future raises NoSpace, Unavailable: nothing is visible then."""
         return self._group.submit(incoming)
 
+    async def wait(self, incoming: Incoming) -> Outcome:
+        """As `submit`, for a coroutine."""
+        return await self._group.wait(incoming)
+
     def forget(self, entries: Sequence[Entry]) -> None:
         """These have their rows, or will have none."""
         for entry in entries:

@@ -1,7 +1,9 @@
 """The gate to disk: what is visible when, and what a failing medium leads to."""
 
+import asyncio
 import errno
 import os
+import threading
 from concurrent.futures import CancelledError
 
 import pytest
@@ -231,3 +233,25 @@ def test_a_group_that_cannot_commit_fails_all_of_its_callers_and_the_next_group_
     if waiting.cancelled():
         with pytest.raises(CancelledError):
             waiting.result()
+
+
+async def test_coroutines_wait_for_a_group_too_and_a_cancelled_one_holds_up_nobody():
+    entered, go = threading.Event(), threading.Event()
+
+    def commit(works):
+        entered.set()
+        go.wait(10)
+        return [ValueError("odd") if work % 2 else work * 10 for work in works]
+
+    group = GroupCommit("test", commit)
+    first = asyncio.create_task(group.wait(0))
+    await asyncio.to_thread(entered.wait, 10)
+    others = [asyncio.create_task(group.wait(number)) for number in (1, 2, 4)]
+    await asyncio.sleep(0)
+    others[1].cancel()
+    go.set()
+    results = await asyncio.gather(first, *others, return_exceptions=True)
+    assert (results[0], results[3]) == (0, 40)
+    assert isinstance(results[1], ValueError)
+    assert isinstance(results[2], asyncio.CancelledError)
+    group.close()
