@@ -1,4 +1,4 @@
-"""Figures, side by side with the peers: `scripts/bench ingest`, `find`, `pixels`."""
+"""Figures, side by side with the peers: `scripts/bench ingest`, `find`, `pixels`, `qido`, `serve`."""
 
 import argparse
 import sys
@@ -10,12 +10,13 @@ import find
 import ingest
 import pixels
 import qido
+import serve
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, module in (("ingest", ingest), ("find", find), ("pixels", pixels), ("qido", qido)):
+    for name, module in (("ingest", ingest), ("find", find), ("pixels", pixels), ("qido", qido), ("serve", serve)):
         command = commands.add_parser(name, help=(module.__doc__ or "").partition("\n")[0])
         module.add_arguments(command)
         command.set_defaults(main=module.main)

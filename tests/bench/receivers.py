@@ -37,6 +37,12 @@ class Running:
         """Processor time it and its children used so far, those that live or wait to be reaped included."""
         return _ticks(self.process.pid) / os.sysconf("SC_CLK_TCK")
 
+    def rss_mb(self) -> float:
+        """Memory it and its children hold now, in MB."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        pages = (int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in (self.process.pid, *children))
+        return sum(pages) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
 
 def _ticks(pid: int) -> int:
     try:
