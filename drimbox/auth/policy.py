@@ -7,6 +7,7 @@ An AE title and an address are no proof of identity (PS3.15 §B is: TLS with cer
 local network out, which is what `dicom.callers` and `hl7.senders` promise.
 """
 
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final
 
@@ -102,6 +103,7 @@ def _is_in(address: str, network: str) -> bool:
     return parsed is not None and (parsed in ip_network(network) or _is_same(address, network))
 
 
+@lru_cache(maxsize=1024)
 def _parsed(address: str) -> IPv4Address | IPv6Address | None:
     try:
         parsed = ip_address(address)

@@ -131,6 +131,11 @@ def choose_instance(ranges: Sequence[MediaRange], possible: Sequence[str], *, on
     one: a single instance is asked; then plain `application/dicom` means one part alone. PS3.18 knows only the
     multipart form; too many programs know only the other. Raises NotAcceptable.
     """
+    return _choose_instance(tuple(ranges), tuple(possible), one)
+
+
+@lru_cache(maxsize=512)  # a viewer asks the same of each of a thousand images
+def _choose_instance(ranges: Sequence[MediaRange], possible: Sequence[str], one: bool) -> Choice:
     offers = [
         Choice(syntax, DICOM, multipart) for syntax in possible for multipart in ((True, False) if one else (True,))
     ]
@@ -144,6 +149,11 @@ def choose_frame(ranges: Sequence[MediaRange], possible: Sequence[str], *, one: 
     today ask so. The national sample request asks for frames as `application/dicom`: its ranges are read for their
     transfer syntax alone. Raises NotAcceptable.
     """
+    return _choose_frame(tuple(ranges), tuple(possible), one)
+
+
+@lru_cache(maxsize=512)
+def _choose_frame(ranges: Sequence[MediaRange], possible: Sequence[str], one: bool) -> Choice:
     offers = [
         Choice(syntax, media_type, multipart)
         for syntax in possible
@@ -245,6 +255,11 @@ def choose_plain(ranges: Sequence[MediaRange], offered: Sequence[str]) -> str:
 
 def choose_metadata(ranges: Sequence[MediaRange], *, one: bool) -> Choice:
     """How to tell metadata: JSON, or XML in parts; that of one instance also alone. Raises NotAcceptable."""
+    return _choose_metadata(tuple(ranges), one)
+
+
+@lru_cache(maxsize=512)
+def _choose_metadata(ranges: Sequence[MediaRange], one: bool) -> Choice:
     offers = [Choice("", DICOM_JSON, False), Choice("", JSON, False), Choice("", DICOM_XML, True)]
     if one:
         offers.append(Choice("", DICOM_XML, False))

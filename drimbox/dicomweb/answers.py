@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from email.utils import formatdate
+from functools import lru_cache
 from typing import Any, Final
 
 from drimbox.errors import Unavailable
@@ -98,9 +99,14 @@ def _start(answer: Answer, length: int | None) -> dict[str, Any]:
     return {"type": "http.response.start", "status": answer.status, "headers": headers}
 
 
+@lru_cache(maxsize=4096)
+def _http_date(seconds: int) -> bytes:
+    return formatdate(seconds, usegmt=True).encode()
+
+
 def validators(etag: str, kept_at: float) -> Headers:
     """The headers by which a caller that kept an answer can ask whether it still holds (RFC 9110 §8.8)."""
-    return [(b"etag", etag.encode()), (b"last-modified", formatdate(kept_at, usegmt=True).encode())]
+    return [(b"etag", etag.encode()), (b"last-modified", _http_date(int(kept_at)))]
 
 
 def is_unchanged(etag: str, if_none_match: str) -> bool:

@@ -33,7 +33,7 @@ class Timed:
     size_bytes: int
 
 
-def wrk(port: int, paths: Sequence[str], accept: str, seconds: float, encoding: str = "") -> float:
+def wrk(port: int, paths: Sequence[str], accept: str, seconds: int, encoding: str = "") -> float:
     """Requests a second of eight connections. Raises RuntimeError for an answer that is no 2xx."""
     program = shutil.which("wrk")
     if program is None:
@@ -42,7 +42,7 @@ def wrk(port: int, paths: Sequence[str], accept: str, seconds: float, encoding: 
         script, listed = Path(name, "paths.lua"), Path(name, "paths")
         script.write_text(_LUA)
         listed.write_text("\n".join(paths) + "\n")
-        options = ["-t1", "-c8", f"-d{seconds:g}s", "--timeout", "60s", "-s", str(script), f"http://{HOST}:{port}"]
+        options = ["-t1", "-c8", f"-d{seconds}s", "--timeout", "60s", "-s", str(script), f"http://{HOST}:{port}"]
         command = [program, *options, "--", str(listed), accept, encoding]
         said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     if "Non-2xx" in said or "Socket errors" in said:
@@ -55,6 +55,7 @@ class Client:
 
     def __init__(self, port: int) -> None:
         self._port = port
+        self._buffer = bytearray(2**22)  # never written to, but asked for
         self._socket = self._connected()
 
     def _connected(self) -> socket.socket:
@@ -80,13 +81,8 @@ class Client:
     def _rest(self, head: bytes, begun: bytes) -> int:
         if told := re.search(rb"content-length: *(\d+)", head, re.IGNORECASE):
             left = int(told[1]) - len(begun)
-            buffer = bytearray(1)
             while left > 0:
-                left -= (
-                    self._socket.recv_into(buffer, min(left, 2**22), socket.MSG_TRUNC)
-                    if left > 2**16
-                    else len(self._socket.recv(left))
-                )
+                left -= self._socket.recv_into(self._buffer, min(left, len(self._buffer)), socket.MSG_TRUNC)
             return int(told[1])
         size, tail = len(begun), begun
         while not tail.endswith(b"\r\n0\r\n\r\n"):  # chunked, or until the peer closes

@@ -57,7 +57,7 @@ class Row:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--seconds", type=float, default=2, help="of each measure of requests a second (default 2)")
+    parser.add_argument("--seconds", type=int, default=2, help="of each measure of requests a second (default 2)")
     parser.add_argument("--only", default="", help="rows whose name holds one of these words, with commas between")
     parser.add_argument("--folder", type=Path, default=None, help="keep corpus and archives here for another run")
     parser.add_argument("--markdown", action="store_true", help="print the table for the documentation")
@@ -99,7 +99,7 @@ def _started(server: OurServer | OrthancServer | Nginx, folder: Path, corpus: Se
     return running
 
 
-def _rows(folder: Path, corpus: ServeCorpus, running: dict[str, Running], seconds: float) -> list[Row]:
+def _rows(folder: Path, corpus: ServeCorpus, running: dict[str, Running], seconds: int) -> list[Row]:
     count = corpus.counts[CT]
     frames = [f"{corpus.instance(CT, number)}/frames/1" for number in range(1, count + 1)]
     ls_frames = [f"{corpus.instance(LS, number)}/frames/1" for number in range(1, corpus.counts[LS] + 1)]
@@ -172,7 +172,7 @@ def _mirrored(
     return {name: [f"/{name}/{number}" for number in range(1, len(paths) + 1)] for name, (paths, _) in wanted.items()}
 
 
-def _metadata(running: dict[str, Running], path: str, seconds: float) -> dict[str, Callable[[], float]]:
+def _metadata(running: dict[str, Running], path: str, seconds: int) -> dict[str, Callable[[], float]]:
     def orthanc() -> float:
         with Client(running[ORTHANC].http_port) as client:
             return 1000 / client.get(path, "application/dicom+json").whole_ms
