@@ -139,7 +139,7 @@ def _wire(
     dmp = DmpClient(settings.dmp, egress, clock)
     # The HTTP address is known before anything is served: a port 0 in tests still gives true retrieve URLs.
     root = _Root()
-    http = Listener(root, settings.http.host, settings.http.port)
+    http = Listener(root, settings.http.host, settings.http.port, settings.http.trusted_proxies)
     public = settings.http.public_url.rstrip("/") or f"http://{_shown(http.address)}"
     retrieve_base = settings.kos.retrieve_url.rstrip("/") or f"{public}/dicom-web"
     ingest = Ingest(own, admit, settings.dicom.max_object_bytes)

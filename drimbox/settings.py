@@ -37,6 +37,9 @@ def _network(text: str) -> str:
     return text
 
 
+_Network = Annotated[str, AfterValidator(_network)]
+
+
 class Caller(_Section):
     """A DICOM application entity allowed to talk to us: all that is told must be right.
 
@@ -44,7 +47,7 @@ class Caller(_Section):
     """
 
     ae_title: str = Field(min_length=1, max_length=16)
-    address: Annotated[str, AfterValidator(_network)]
+    address: _Network
     certificate: str = ""
 
 
@@ -99,6 +102,7 @@ class Http(_Section):
     host: str = "127.0.0.1"
     port: int = Field(8080, ge=0, le=65535)
     public_url: _Url = ""
+    trusted_proxies: tuple[_Network, ...] = ()  # whose Forwarded and X-Forwarded-For are believed
     metadata_max_bytes: int = Field(4 * 2**30, ge=0)  # of what is written ahead, beside the images
 
 
