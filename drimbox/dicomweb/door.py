@@ -21,6 +21,7 @@ from drimbox.dicomweb.request import Request, Scope, read_request
 from drimbox.dicomweb.search import Searches
 from drimbox.dicomweb.stow import Stow
 from drimbox.dicomweb.wado import Wado
+from drimbox.dicomweb.wado_uri import WadoUri
 from drimbox.errors import NotFound
 from drimbox.flows.describe import Describe
 from drimbox.flows.remove import Remove
@@ -102,6 +103,8 @@ class DicomWeb:
     async def _route(self, request: Request, path: Sequence[str]) -> Answer:
         wado = self.wado
         match path:
+            case ["" | "wado"] if ("requestType", "WADO") in request.parameters:
+                return await WadoUri(wado, self.rendered).answer(request)
             case [""] if choose_plain(request.accept, (JSON, WADL)) == WADL:
                 return self._capabilities(request, [])
             case [""]:
