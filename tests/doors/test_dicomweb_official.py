@@ -1,8 +1,8 @@
 """The official requests between DRIMboxes (drim-m.md D.2), each at study, series, instance and frames level.
 
 The rankings are those of the national samples; what is chosen was worked out by hand: the stored syntax while its q
-is at least half the best one that can be given, else the best. The operator did not allow loss, so what is lossless is never
-made lossy, whatever the ranking.
+is at least half the best one that can be given, else the best. The operator did not allow loss, so what is lossless is
+never made lossy, whatever the ranking.
 """
 
 import socket

@@ -1,4 +1,4 @@
-"""Other houses' programs at the DICOMweb door: Orthanc as STOW-RS and QIDO-RS client, dicomtrolley."""
+"""Other houses' programs at the DICOMweb door: Orthanc as STOW-RS, QIDO-RS and WADO-RS client, dicomtrolley."""
 
 import json
 import shutil
@@ -93,6 +93,20 @@ def test_orthanc_stores_and_searches(box: Box, orthanc: str) -> None:
     asked = {"Uri": "/studies", "Arguments": {"PatientID": "IPP101"}}
     [found] = post(f"{orthanc}/dicom-web/servers/box/qido", json.dumps(asked).encode())
     assert "1.2.3" in json.dumps(found)
+
+
+def test_orthanc_retrieves_a_study_a_series_and_an_instance(box: Box, orthanc: str) -> None:
+    for number in (1, 2, 3):
+        box.keep(part10(number))
+    [one, *_] = box.get("/instances").json
+    study, series, sop = (one[tag]["Value"][0] for tag in ("0020000D", "0020000E", "00080018"))
+    names = {"Study": study, "Series": series, "Instance": sop}
+    for wanted, count in (({"Study", "Series", "Instance"}, 1), ({"Study", "Series"}, 3), ({"Study"}, 3)):
+        resource = {name: uid for name, uid in names.items() if name in wanted}
+        asked = {"Resources": [resource], "Synchronous": True}
+        post(f"{orthanc}/dicom-web/servers/box/retrieve", json.dumps(asked).encode())
+        with urllib.request.urlopen(f"{orthanc}/statistics", timeout=10) as answer:
+            assert json.load(answer)["CountInstances"] == count
 
 
 def test_dicomtrolley_searches(box: Box) -> None:
