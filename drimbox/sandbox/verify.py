@@ -8,10 +8,14 @@ from email.policy import HTTP
 from typing import Any
 
 import pydicom
+from pydicom.encaps import generate_frames
 from pydicom.pixels.utils import pixel_array
 
+from drimbox.dicom.part10 import InMemory
 from drimbox.egress import Egress
 from drimbox.pacs.store import Sent
+from drimbox.pixels.decode import decode_frame
+from drimbox.pixels.description import read_description
 from drimbox.sandbox.nodes import ask
 
 _AS_STORED = 'multipart/related; type="application/dicom"; transfer-syntax=*'
@@ -54,10 +58,20 @@ def _is_same(part: bytes, came: pydicom.Dataset, original: Sent) -> bool:
     if hashlib.sha256(_data_set(part)).hexdigest() == original.digest:
         return True
     kept = pydicom.dcmread(original.path)
-    if "PixelData" not in kept:
-        return False
-    one, other = (pixel_array(item, raw=True) for item in (came, kept))
-    return bool(one.shape == other.shape and (one == other).all())
+    return "PixelData" in kept and _samples(part, came) == _samples(original.path.read_bytes(), kept)
+
+
+def _samples(part10: bytes, item: pydicom.Dataset) -> bytes:
+    """Stored pixel values, as bytes. pydicom lacks a decoder for some syntaxes that a peer may choose: then by ours."""
+    try:
+        return bytes(pixel_array(item, raw=True).tobytes())
+    except RuntimeError:
+        description = read_description(InMemory(part10))
+        if description is None:
+            return b""
+        frames = generate_frames(item.PixelData, number_of_frames=description.number_of_frames)
+        syntax = item.file_meta.TransferSyntaxUID
+        return b"".join(decode_frame(frame, syntax, description) for frame in frames)
 
 
 def _data_set(part10: bytes) -> bytes:

@@ -114,8 +114,7 @@ def test_a_pacs_that_answers_nothing_costs_no_more_than_the_timeout(tmp_path: Pa
 
     def silent(event: Any) -> Iterator[Any]:
         held.append(event)
-        while event.assoc.is_established:  # until we cut
-            event.assoc.dul.join(0.01)
+        event.assoc.dul.join()  # until we cut
         yield 0x0000, None
 
     with scp([(evt.EVT_C_FIND, silent)], FIND) as archive, open_house(tmp_path / "house") as house:
