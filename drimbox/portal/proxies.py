@@ -43,12 +43,17 @@ class Proxies:
 
 
 def _chain(headers: Iterable[tuple[bytes, bytes]]) -> list[str]:
-    """The addresses told, the first one farthest from us. Forwarded counts where there is one."""
+    """The addresses told, the first one farthest from us.
+
+    None where both headers are there: a proxy that writes one lets the client's own other one through.
+    """
     told = {b"forwarded": "", b"x-forwarded-for": ""}
     for name, value in headers:
         if name in told:
             told[name] += "," + value.decode("latin-1")
     if len(told[b"forwarded"]) > _MOST_CHARACTERS or len(told[b"x-forwarded-for"]) > _MOST_CHARACTERS:
+        return []
+    if all(told.values()):
         return []
     if told[b"forwarded"]:
         return [quoted or plain for quoted, plain in _FOR.findall(told[b"forwarded"])]

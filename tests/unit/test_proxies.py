@@ -41,6 +41,15 @@ def test_repeated_headers_are_one_chain() -> None:
     assert OURS.client(PEER, headers) == ("192.0.2.2", 0)
 
 
+@pytest.mark.parametrize("forwarded", [b"for=127.0.0.1", b"for=192.0.2.7"])
+def test_a_header_the_proxy_did_not_write_does_not_speak_for_it(forwarded: bytes) -> None:
+    """It wrote the one and let the client's other one through: which is whose cannot be told."""
+    site = Proxies(["10.0.0.0/24"])
+    headers = [(b"forwarded", forwarded), (b"x-forwarded-for", b"198.51.100.17")]
+    assert site.client(PEER, headers) == NOBODY
+    assert site.client(PEER, headers[::-1]) == NOBODY
+
+
 def test_from_anyone_else_the_headers_mean_nothing() -> None:
     headers = [(b"forwarded", b"for=192.0.2.1"), (b"x-forwarded-for", b"192.0.2.1")]
     assert OURS.client(("192.0.2.99", 1), headers) == ("192.0.2.99", 1)
