@@ -12,7 +12,7 @@ import fcntl
 import logging
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -294,31 +294,23 @@ class AppendLog:
 
 def write_file(path: Path, data: bytes) -> None:
     """Write `path` whole or not at all; the old content stays until the new one is durable. Raises OSError."""
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
-    file = disk.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
-    try:
-        view = memoryview(data)
-        while view:
-            view = view[disk.write(file, view) :]
-        disk.fsync(file)
-        disk.rename(draft, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            disk.unlink(draft)
-        raise
-    finally:
-        os.close(file)
+    _write_whole(path, data, disk.fsync)
     _sync_path(path.parent)
 
 
 def write_disposable(path: Path, data: bytes) -> None:
     """Write `path` for whoever can lose it: nothing is synced, a crash may leave any part of it. Raises OSError."""
+    _write_whole(path, data, lambda file: None)
+
+
+def _write_whole(path: Path, data: bytes, sync: Callable[[int], None]) -> None:
     draft = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
     file = disk.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
     try:
         view = memoryview(data)
         while view:
             view = view[disk.write(file, view) :]
+        sync(file)
         disk.rename(draft, path)
     except BaseException:
         with contextlib.suppress(OSError):

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
+from drimbox.dicom import checksum
+
 _HEADER: Final = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 _LEVEL: Final = 6
 _INFLATED_BYTES: Final = 2**20
@@ -38,7 +40,7 @@ class Packer:
         """Add one item, or several with commas between."""
         text = b"," + items if self._text_bytes else items
         self._text_bytes += len(text)
-        self._crc32 = zlib.crc32(text, self._crc32)
+        self._crc32 = checksum.crc32(text, self._crc32)
         self._blocks.append(self._deflate.compress(text))
 
     def packed(self) -> Packed:
@@ -75,7 +77,7 @@ class GzipArray:
 
     def _stored(self, text: bytes, *, is_last: bool = False) -> bytes:
         """A block that is not compressed (RFC 1951 §3.2.4)."""
-        self._count(zlib.crc32(text), len(text))
+        self._count(checksum.crc32(text), len(text))
         size = len(text)
         return bytes([is_last]) + size.to_bytes(2, "little") + (0xFFFF - size).to_bytes(2, "little") + text
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from drimbox import clock
 from drimbox.dicomweb.answers import Receive
-from drimbox.errors import TooLarge, Unavailable
+from drimbox.errors import Unavailable
 
 SILENCE_S: Final = 60
 """How long a caller may send nothing."""
@@ -35,13 +35,3 @@ async def read_body(receive: Receive) -> AsyncGenerator[bytes, None]:
         elapsed = clock.ticks() - started
         if elapsed > GRACE_S and size < elapsed * SLOWEST_BYTES_S:
             raise Unavailable("caller", f"sends less than {SLOWEST_BYTES_S} bytes a second")
-
-
-async def read_whole(receive: Receive, most_bytes: int) -> bytes:
-    """All of a body. Raises TooLarge past `most_bytes`."""
-    content = bytearray()
-    async for chunk in read_body(receive):
-        content += chunk
-        if len(content) > most_bytes:
-            raise TooLarge("body", f"more than {most_bytes} bytes")
-    return bytes(content)

@@ -5,7 +5,6 @@ presentation state is shown as the images it is about; a document and a video ar
 """
 
 import asyncio
-import zlib
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
@@ -13,9 +12,9 @@ from typing import Final, Literal
 from drimbox.dicom.data_set import open_data_set
 from drimbox.dicom.elements import Limits
 from drimbox.dicom.uid import TRANSFER_SYNTAXES
-from drimbox.errors import Corrupt, NotAcceptable, NotFound
-from drimbox.flows.retrieve import CHUNK_BYTES, Retrieve
-from drimbox.model import Credentials, InstanceRef, Span
+from drimbox.errors import NotAcceptable, NotFound
+from drimbox.flows.retrieve import Retrieve
+from drimbox.model import Credentials, InstanceRef
 from drimbox.pixels.drawing import GIF, JPEG, MOST_CINE_FRAMES, PNG, Drawing
 from drimbox.pixels.header import Item, read_header
 from drimbox.pixels.kept_file import KeptImage
@@ -122,18 +121,7 @@ class Render:
         spans = await self.retrieve.archive.spans(shown.held, [1])
         if not spans:
             raise NotFound("video", "its place in the pixel data is not known")
-        return sum(span.length for span in spans), self._stream(shown.held, spans)
-
-    async def _stream(self, held: Held, spans: Sequence[Span]) -> AsyncGenerator[bytes | bytearray, None]:
-        for span in spans:
-            checksum = 0
-            for start in range(0, span.length, CHUNK_BYTES):
-                length = min(CHUNK_BYTES, span.length - start)
-                chunk = await self.retrieve.archive.read(held, span.offset + start, length)
-                checksum = zlib.crc32(chunk, checksum)
-                if start + length == span.length and checksum != span.crc32:
-                    raise Corrupt("video", "its checksum is not the one it was kept with")
-                yield chunk
+        return sum(span.length for span in spans), self.retrieve.read_spans(shown.held, spans)
 
 
 def representative(shown: Sequence[Shown]) -> Shown:

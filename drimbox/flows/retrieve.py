@@ -251,7 +251,7 @@ class Retrieve:
                 await self.fill_frame(held, spans, memoryview(frame))
                 yield Frame(length, _whole(frame))
             else:
-                yield Frame(length, self._checked_spans(held, spans))
+                yield Frame(length, self.read_spans(held, spans))
         if not located.in_file:
             # To be made; or of so few bits that frames do not begin at a byte.
             image = self._image(held, located.spans)
@@ -266,13 +266,11 @@ class Retrieve:
         """Put a frame into `view`, of its length, one span after the other. Raises Corrupt."""
         start = 0
         for span in spans:
-            part = view[start : start + span.length]
-            await self.archive.read_into(held, span.offset, part)
-            if crc32(part) != span.crc32:
-                raise Corrupt("frame", "its checksum is not the one it was kept with", detail=held.file)
+            await self.archive.fill_span(held, span, view[start : start + span.length])
             start += span.length
 
-    async def _checked_spans(self, held: Held, spans: Sequence[Span]) -> Chunks:
+    async def read_spans(self, held: Held, spans: Sequence[Span]) -> Chunks:
+        """The bytes of spans, one after the other. Raises Corrupt, before the last chunk of a span."""
         for span in spans:
             checksum = 0
             async for chunk, is_last in self._pieces(held, span.offset, span.length):

@@ -10,12 +10,12 @@ import logging
 import os
 import shutil
 import struct
-import zlib
 from collections import OrderedDict
 from pathlib import Path
 from threading import Lock
 from typing import Final
 
+from drimbox.dicom.checksum import crc32
 from drimbox.durable import disk, make_folder, write_disposable
 from drimbox.errors import DrimboxError
 
@@ -71,7 +71,7 @@ class FrameCache:
         except OSError:
             stored = b""
         content = memoryview(stored)[_HEAD.size :]
-        if stored[: _HEAD.size] == _HEAD.pack(_MAGIC, zlib.crc32(content), len(content)):
+        if stored[: _HEAD.size] == _HEAD.pack(_MAGIC, crc32(content), len(content)):
             return bytes(content)
         log.warning("cached_frame_damaged", extra={"file": name})
         self._remove([name])
@@ -86,7 +86,7 @@ class FrameCache:
         self._make_room(size)
         try:
             make_folder((self._folder / name).parent)
-            head = _HEAD.pack(_MAGIC, zlib.crc32(content), len(content))
+            head = _HEAD.pack(_MAGIC, crc32(content), len(content))
             write_disposable(self._folder / name, head + content)
         except (OSError, DrimboxError) as error:
             log.warning("frame_not_cached", extra={"reason": type(error).__name__})

@@ -272,12 +272,11 @@ class Archive:
         places = [self.place(held) for held in expected]
         self._threads.submit(lambda: [*map(expect, places)])
 
-    async def read_span(self, held: Held, span: Span) -> bytes:
-        """The bytes of a span, checked. Raises Corrupt when they are not those that were kept."""
-        data = await self.read(held, span.offset, span.length)
-        if crc32(data) != span.crc32:
+    async def fill_span(self, held: Held, span: Span, view: memoryview) -> None:
+        """Put a span into `view`, of its length. Raises Corrupt when its bytes are not those that were kept."""
+        await self.read_into(held, span.offset, view)
+        if crc32(view) != span.crc32:
             raise Corrupt("frame", "its checksum is not the one it was kept with: run drimbox scrub", detail=held.file)
-        return data
 
     def open(self, held: Held) -> AbstractContextManager[OpenFile]:
         """The instance as a `Readable`, for a thread that reads here and there. Raises Corrupt when it is gone."""

@@ -10,13 +10,13 @@ import hashlib
 import logging
 import os
 import struct
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from weakref import WeakValueDictionary
 
+from drimbox.dicom import checksum
 from drimbox.dicom.packed_json import Packed
 from drimbox.durable import make_folder, remove_file, write_file
 from drimbox.storage.database import Database, Transaction
@@ -108,14 +108,14 @@ class Metadata:
             return None
         magic, name, length, text_bytes, text_crc32, crc32, newest = _HEADER.unpack_from(content)
         blocks = content[_HEADER.size :]
-        if (magic, name, length, crc32) != (_MAGIC, revision.name, len(blocks), zlib.crc32(blocks)):
+        if (magic, name, length, crc32) != (_MAGIC, revision.name, len(blocks), checksum.crc32(blocks)):
             return None
         return Packed(blocks, text_bytes, text_crc32), newest
 
     def write(self, key: SeriesKey, revision: Revision, packed: Packed, newest: float) -> None:
         """Write them, or leave a line in the log: they can be made again."""
-        checksum, lengths = zlib.crc32(packed.blocks), (len(packed.blocks), packed.text_bytes)
-        header = _HEADER.pack(_MAGIC, revision.name, *lengths, packed.crc32, checksum, newest)
+        lengths, blocks_crc32 = (len(packed.blocks), packed.text_bytes), checksum.crc32(packed.blocks)
+        header = _HEADER.pack(_MAGIC, revision.name, *lengths, packed.crc32, blocks_crc32, newest)
         path = self._path(key)
         try:
             make_folder(path.parent)

@@ -276,12 +276,6 @@ class Outbox:
 
     # --- looking -----------------------------------------------------------------------------------------------------
 
-    async def next_due(self) -> float | None:
-        """When the next job may come due, in seconds since 1970; None when nothing is open."""
-        sql = f"SELECT min(max(next_try, leased_until)) FROM job WHERE state IN {_OPEN}"  # noqa: S608 a constant
-        rows = await self.database.read(sql)
-        return rows[0][0] if rows else None
-
     async def list(self, limit: int = 200) -> list[dict[str, Any]]:
         """The newest jobs, as the operator sees them (interface.md)."""
         rows = await self.database.read(f"SELECT {_LISTED} FROM job ORDER BY id DESC LIMIT ?", (limit,))  # noqa: S608
