@@ -45,11 +45,8 @@ class Files:
 
     def read(self, held: Held, offset: int, length: int) -> bytes:
         """`length` bytes of an instance. Raises Corrupt when there are fewer."""
-        file, users = self._take(held.file)
-        try:
-            data = os.pread(file, length, held.offset + offset)
-        finally:
-            users.pop()
+        with self.open(held) as source:
+            data = source.read_at(offset, length)
         if len(data) != length:
             raise Corrupt("file", "shorter than when it was kept", detail=held.file)
         return data

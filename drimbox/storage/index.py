@@ -68,9 +68,8 @@ def find_instance(read: Read, sop_uid: str) -> Held | None:
 
 def find_by_uid(read: Read, sop_uid: str) -> tuple[Held | None, bool]:
     """The instance of this UID, wherever it belongs; and was another version of it set aside?"""
-    rows = read(f"SELECT {_HELD} FROM instance i WHERE sop_uid = ?", [sop_uid])  # noqa: S608 a constant
     aside = read("SELECT 1 FROM set_aside WHERE sop_uid = ? LIMIT 1", [sop_uid])
-    return _held(rows[0]) if rows else None, bool(aside)
+    return find_instance(read, sop_uid), bool(aside)
 
 
 def list_held(read: Read, study_uid: str, series_uid: str = "", sop_uid: str = "") -> list[Held]:

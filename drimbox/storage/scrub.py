@@ -1,6 +1,5 @@
 """Read every kept byte again, from the medium, and compare it with what was received (promises P3, P4)."""
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -8,12 +7,9 @@ from pathlib import Path
 from typing import Final, Literal
 
 from drimbox import clock
-from drimbox.dicom.part10 import read_preface
 from drimbox.errors import Corrupt, DrimboxError
 from drimbox.storage.database import ReadOnly, Row
-from drimbox.storage.files import OpenFile
-from drimbox.storage.records import HEADER_BYTES, State, read_header
-from drimbox.storage.whole import check_record, opened
+from drimbox.storage.whole import opened, read_again
 
 _ROWS: Final = 500
 _DAMAGED: Final = "SQLite finds it damaged: run drimbox rebuild-index"
@@ -77,18 +73,10 @@ def _look(root: Path, row: Row, pace: "_Pace") -> tuple[Finding | None, int]:
     place, read = f"{name}@{offset}", 0
     try:
         with opened(root, name) as pack:
-            # What the page cache remembers is no proof of what the medium still holds.
-            os.posix_fadvise(pack.file, offset - HEADER_BYTES, HEADER_BYTES + size, os.POSIX_FADV_DONTNEED)
-            record = read_header(pack.read_at(offset - HEADER_BYTES, HEADER_BYTES))
-            if record is None or (record.state, record.size_bytes, record.digest) != (State.KEPT, size, digest):
-                raise Corrupt("record", "its header is not the one it was kept with")
-            source = OpenFile(pack.file, min(size, max(0, pack.size - offset)), offset)
-            read = source.size
-            check_record(source, record, pace)
-            preface = read_preface(source)
+            read = min(size, max(0, pack.size - offset))
+            preface = read_again(pack, offset, size, digest, pace)
             if (preface.sop_uid, preface.transfer_syntax) != (sop_uid, transfer_syntax):
                 raise Corrupt("record", "it is of another instance than the index says")
-            os.posix_fadvise(pack.file, offset - HEADER_BYTES, HEADER_BYTES + size, os.POSIX_FADV_DONTNEED)
     except FileNotFoundError:
         return Finding("missing", place, sop_uid, "no such file"), read
     except OSError as error:

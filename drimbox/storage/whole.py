@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Final
 
 from drimbox.dicom.checksum import Digest, crc32
-from drimbox.dicom.part10 import InMemory, Readable
+from drimbox.dicom.part10 import InMemory, Preface, Readable, read_preface
 from drimbox.dicom.scan import scan
-from drimbox.errors import Corrupt, NotFound
+from drimbox.errors import Corrupt, DrimboxError, NotFound
 from drimbox.storage.files import OpenFile
-from drimbox.storage.index import Entry, build_entry
-from drimbox.storage.records import HEADER_BYTES, Record, read_header
+from drimbox.storage.index import Entry, Held, build_entry
+from drimbox.storage.records import HEADER_BYTES, Record, State, read_header
 
 _BLOCK_BYTES: Final = 2**20
 _AT_ONCE_BYTES: Final = 2**24
@@ -44,6 +44,35 @@ def check_record(source: Readable, record: Record, pace: Callable[[int], None] =
         raise Corrupt("record", "its preface is not the one it was kept with")
     if digest_of(source, record.preface_bytes, pace) != record.digest:
         raise Corrupt("record", "its data set is not the one that was received")
+
+
+def read_again(
+    pack: OpenFile, begin: int, size: int, digest: bytes, pace: Callable[[int], None] = lambda size: None
+) -> Preface:
+    """Read a kept object from the medium, header and all; what its preface says. Raises Corrupt, OSError."""
+    extent = begin - HEADER_BYTES, HEADER_BYTES + size
+    # What the page cache remembers is no proof of what the medium still holds.
+    os.posix_fadvise(pack.file, *extent, os.POSIX_FADV_DONTNEED)
+    record = read_header(pack.read_at(begin - HEADER_BYTES, HEADER_BYTES))
+    if record is None or (record.state, record.size_bytes, record.digest) != (State.KEPT, size, digest):
+        raise Corrupt("record", "its header is not the one it was kept with")
+    source = OpenFile(pack.file, min(size, max(0, pack.size - begin)), begin)
+    check_record(source, record, pace)
+    preface = read_preface(source)
+    os.posix_fadvise(pack.file, *extent, os.POSIX_FADV_DONTNEED)
+    return preface
+
+
+def verify_held(root: Path, held: Held) -> None:
+    """Return when every byte of an instance was read again and is right (promise P4). Raises Corrupt."""
+    try:
+        with opened(root, held.file) as pack:
+            preface = read_again(pack, held.offset, held.size_bytes, held.digest)
+    except (OSError, DrimboxError) as error:
+        raise Corrupt("instance", "it cannot be read as it was kept", detail=f"{held.file}: {error}") from error
+    told = (preface.sop_class_uid, preface.sop_uid, preface.transfer_syntax, preface.data_set_offset)
+    if told != (held.sop_class_uid, held.ref.sop_uid, held.transfer_syntax, held.data_set_offset):
+        raise Corrupt("instance", "its preface is not the one it was kept with", detail=held.file)
 
 
 def read_object(root: Path, name: str, begin: int) -> bytes:
