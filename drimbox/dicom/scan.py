@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from drimbox.dicom.charset import read_charset
 from drimbox.dicom.data_set import DataSet, open_data_set
-from drimbox.dicom.elements import ITEM, PIXELS, UNDEFINED, ElementReader, Event, Limits
+from drimbox.dicom.elements import ITEM, PIXELS, UNDEFINED, Event, Limits
 from drimbox.dicom.frames import Geometry, find_encapsulated_spans, find_native_spans
 from drimbox.dicom.layout import MOST_BYTES, Layouts
 from drimbox.dicom.match import Level
@@ -111,7 +111,7 @@ _SAMPLES, _PHOTOMETRIC, _FRAMES, _ROWS, _COLUMNS, _BITS = (
 _WANTED: Final = {*_EVERY_LEVEL, *_STUDY, *_SERIES, *_INSTANCE, _SAMPLES, _PHOTOMETRIC} - {_REQUEST_ATTRIBUTES}
 _EVENTS: Final = frozenset({*_WANTED, *_REQUEST, *PIXELS, _EXTENDED_TABLE})
 _MOST_VALUE_BYTES: Final = 2**14  # of an attribute we index; none of their VRs allows so much
-_MOST_EVENTS: Final = 1000  # of a header whose layout is remembered
+_MOST_EVENTS: Final = MOST_BYTES // 8  # of a header whose layout is remembered
 _MOST_FRAMES: Final = 2**31 - 1  # the largest IS
 
 Values = dict[int, tuple[str, bytes]]  # tag -> VR and value as stored
@@ -172,7 +172,7 @@ def scan(source: Readable, limits: Limits | None = None) -> Summary:
     are none of their VR, surplus bytes, wrong offset tables, a private transfer syntax.
     """
     limits = limits or Limits()
-    data_set = open_data_set(source, limits, _EVENTS)
+    data_set = open_data_set(source, limits)
     found = _walk_again(data_set) or _walk(data_set, limits)
     little_endian, deflated = data_set.syntax.little_endian, data_set.syntax.deflated
     uids = {keyword: _uid(found.values, tag, keyword) for tag, keyword in _NAMES.items()}
@@ -241,11 +241,10 @@ def _remember(data_set: DataSet, pixels: Event, events: list[Event]) -> None:
     start, source = data_set.preface.data_set_offset, data_set.source
     if offset + length != source.size or offset - start > MOST_BYTES or data_set.syntax.deflated:
         return
-    syntax = data_set.syntax
-    reader = ElementReader(source, start, explicit=syntax.explicit, little_endian=syntax.little_endian, limits=Limits())
-    values = [event for event in reader if event[1] != ITEM and event[2] != "SQ" and event[3] < offset]
+    values = [event for event in events if event[1] != ITEM and event[2] != "SQ" and event[3] < offset]
+    wanted = [event for event in events if event[1] in _EVENTS or event[1] == ITEM or event[2] == "SQ"]
     head = source.read_at(start, offset - start)
-    _LAYOUTS.learn(data_set.preface.transfer_syntax, source.size, start, head, values, events)
+    _LAYOUTS.learn(data_set.preface.transfer_syntax, source.size, start, head, values, wanted)
 
 
 def _collect(events: Iterable[Event], value: Callable[[int, int], bytes], limits: Limits) -> _Found:

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from drimbox.dicom.part10 import read_preface
 from drimbox.dicom.scan import Limits, Summary, scan
 from drimbox.errors import Malformed
 from drimbox.flows.admit import Admit
@@ -57,6 +56,5 @@ class Ingest:
 
 def _announced(spool: Spool, summary: Summary) -> None:
     """The data set must be what the command, or the part, said it is (PS3.4 §B.2.3)."""
-    preface = read_preface(spool)
-    if (preface.sop_class_uid, preface.sop_uid) != (summary.sop_class_uid, summary.ref.sop_uid):
+    if spool.announced != (summary.sop_class_uid, summary.ref.sop_uid):
         raise Malformed("data set", "its SOP Class or Instance UID is not the one that was announced")

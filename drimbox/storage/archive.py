@@ -87,7 +87,8 @@ class Archive:
             raise Unavailable("archive", "an I/O error or damage was seen: check the medium, then restart")
         if self._follower.refusal is not None:
             raise self._follower.refusal
-        return self.packs.spool(build_preface(sop_class_uid, sop_uid, transfer_syntax), limit_bytes)
+        preface = build_preface(sop_class_uid, sop_uid, transfer_syntax)
+        return self.packs.spool((sop_class_uid, sop_uid), preface, limit_bytes)
 
     async def keep(self, spool: Spool, summarise: Callable[[Spool, Limits], Summary]) -> Outcome:
         """Make the instance durable; its rows and the change of its study follow. The spool is ours from here on.

@@ -35,10 +35,10 @@ class Packs:
         self._free: deque[tuple[str, int]] = deque()  # of an earlier run, with room: name and end
         self._open: set[GrowingFile] = set()
 
-    def spool(self, preface: bytes, limit_bytes: int) -> Spool:
-        """A spool that begins with `preface`. Raises NoSpace, Unavailable."""
+    def spool(self, announced: tuple[str, str], preface: bytes, limit_bytes: int) -> Spool:
+        """A spool that begins with `preface`; see `Spool`. Raises NoSpace, Unavailable."""
         self.volume.check_room()
-        return Spool(self._buffers, self._take, self._give, preface, limit_bytes)
+        return Spool(self._buffers, self._take, self._give, announced, preface, limit_bytes)
 
     def go_on_with(self, name: str, end: int) -> None:
         """A pack of an earlier run may grow on from `end`."""

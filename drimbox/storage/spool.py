@@ -44,7 +44,8 @@ class Buffers:
 class Spool(Readable):
     """A Part 10 object while it arrives, a `Readable` whose first byte is the first of its preface.
 
-    size: bytes so far, preface included. pack, offset: where its record will be; None while it is in memory.
+    announced: SOP class and instance, as its sender told them. size: bytes so far, preface included. pack, offset:
+    where its record will be; None while it is in memory.
     """
 
     def __init__(
@@ -52,9 +53,11 @@ class Spool(Readable):
         buffers: Buffers,
         take_pack: Callable[[], GrowingFile],
         give_pack: Callable[[GrowingFile, int], None],
+        announced: tuple[str, str],
         preface: bytes,
         limit_bytes: int,
     ) -> None:
+        self.announced = announced
         self.size = 0
         self.preface_bytes = len(preface)
         self.pack: GrowingFile | None = None
