@@ -5,6 +5,7 @@ segments anywhere, and what comes back must be what the model said, byte order a
 """
 
 import asyncio
+import contextlib
 import sys
 import threading
 from collections.abc import Iterator
@@ -286,12 +287,17 @@ def play(
             scu.send(REQUEST)
             rest, first = rest[len(REQUEST) :], heard(scu, 1)
         for cut in [*cuts, len(rest)]:
-            if rest:
+            if not rest:
+                break
+            try:
                 scu.send(rest[:cut])
-                rest = rest[cut:]
+            except (ConnectionResetError, BrokenPipeError):  # the door has ended it; what it answered is still read
+                break
+            rest = rest[cut:]
         if gate is not None:
             gate.set()
-        scu.socket.shutdown(1)
+        with contextlib.suppress(OSError):  # ended already
+            scu.socket.shutdown(1)
         assert first + heard(scu) == model.answers, story
     with RawScu(stage.place) as scu:  # and the door still serves
         scu.associate()

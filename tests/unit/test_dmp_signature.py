@@ -3,6 +3,7 @@
 import base64
 import hashlib
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,15 @@ from drimbox.sandbox.certificates import SandboxCertificates, make_certificates
 from drimbox.sandbox.dmp_second_opinion import agrees
 from drimbox.sandbox.dmp_signature import SignatureRefusedError, check_signature
 
-NOW = datetime.now(UTC)
 KOS = b"a manifest"
 NAMES = {"ds": "http://www.w3.org/2000/09/xmldsig#", "x": "http://uri.etsi.org/01903/v1.1.1#"}
 SHA1 = "http://www.w3.org/2000/09/xmldsig#sha1"
+
+
+@cache
+def now() -> datetime:
+    """One moment for the module, read once the certificates are made: they are not valid before."""
+    return datetime.now(UTC)
 
 
 @pytest.fixture(scope="module")
@@ -33,13 +39,13 @@ def signer(made: SandboxCertificates) -> Signer:
 
 def sign(signer: Signer, algorithm: str = "sha256") -> bytes:
     return build_signature(
-        [("1.2.3", KOS)], set_uid="1.2.9", signature_uid="2.25.44", signer=signer, signed_at=NOW, algorithm=algorithm
+        [("1.2.3", KOS)], set_uid="1.2.9", signature_uid="2.25.44", signer=signer, signed_at=now(), algorithm=algorithm
     )
 
 
 def check(made: SandboxCertificates, content: bytes, kos: bytes = KOS) -> None:
     ca = x509.load_pem_x509_certificate(made.ca.read_bytes())
-    check_signature(content, "2.25.44", "1.2.9", {"1.2.3": kos}, ca, NOW)
+    check_signature(content, "2.25.44", "1.2.9", {"1.2.3": kos}, ca, now())
 
 
 def test_schemas_and_two_libraries_believe_it(made: SandboxCertificates, signer: Signer) -> None:

@@ -6,6 +6,7 @@ The sandbox DMP is the only place where assertions are verified; what it takes m
 from collections.abc import Callable
 from copy import deepcopy
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,13 @@ from drimbox.sandbox.dmp_wire import NAMES, Fault
 from drimbox.settings import Software
 from drimbox.xds.soap import build_envelope
 
-NOW = datetime.now(UTC)
 SOMEBODY = "255069999999934"
+
+
+@cache
+def now() -> datetime:
+    """One moment for the module, read once the certificates are made: they are not valid before."""
+    return datetime.now(UTC)
 
 
 def forged(assertion: Any) -> Any:
@@ -95,17 +101,19 @@ def test_nothing_but_what_was_signed_is_believed(
 ) -> None:
     signer = read_signer(certificates.sign_certificate.read_bytes(), certificates.sign_key.read_bytes())
     assert report.patient.ins is not None
-    assertion = build_vihf(speaker_of(report), report.patient.ins, Software(id="1"), signer, assertion_id="_1", now=NOW)
+    assertion = build_vihf(
+        speaker_of(report), report.patient.ins, Software(id="1"), signer, assertion_id="_1", now=now()
+    )
     envelope: Any = etree.fromstring(
         build_envelope(etree.Element("b"), action="a", to="b", message_id="c", assertion=assertion)
     )
     ca, client = map(_certificate, (certificates.ca, certificates.sign_certificate))
-    assert check_vihf(envelope, ca, client, NOW).patient_id.startswith("269054958815780^")
+    assert check_vihf(envelope, ca, client, now()).patient_id.startswith("269054958815780^")
     security = envelope.find("s:Header/o:Security", NAMES)
     wrap(security, security.find("saml:Assertion", NAMES))
     wrapped = etree.fromstring(etree.tostring(envelope))
     with pytest.raises(Fault):
-        check_vihf(wrapped, ca, client, NOW)
+        check_vihf(wrapped, ca, client, now())
 
 
 def _certificate(file: Path) -> x509.Certificate:
