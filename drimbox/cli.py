@@ -8,14 +8,13 @@ from collections.abc import Coroutine
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
-from uuid import uuid4
 
 import typer
 import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from drimbox import __version__, cli_upkeep, clock
+from drimbox import __version__, cli_upkeep
 from drimbox.app import build, build_outbox
 from drimbox.audit.trail import verify_trail
 from drimbox.checks import run_checks
@@ -23,8 +22,7 @@ from drimbox.cli_upkeep import Config
 from drimbox.durable import write_file
 from drimbox.errors import DrimboxError, Malformed, NotFound
 from drimbox.kos.build import Profile
-from drimbox.kos.manifest import new_uid
-from drimbox.kos.rewrite import rewrite_manifest
+from drimbox.kos.rewrite import manifest_in_profile
 from drimbox.log import set_up_log
 from drimbox.settings import Settings, read_settings
 from drimbox.storage.outbox import Outbox
@@ -118,8 +116,7 @@ def manifest(
     """Write the KOS the DMP holds of a study, or the same references in another profile."""
 
     async def work() -> int:
-        settings = read_settings(config)
-        outbox = build_outbox(settings)
+        outbox = build_outbox(read_settings(config))
         try:
             published = await outbox.published(study_uid)
         finally:
@@ -127,10 +124,7 @@ def manifest(
         if published is None:
             print("drimbox: no manifest of this study was published: see drimbox outbox", file=sys.stderr)
             return 1
-        kos = published.submission.manifest
-        if profile != "drim":
-            uid, series_uid = (new_uid(settings.kos.uid_root, uuid4()) for _ in range(2))
-            kos = rewrite_manifest(kos, profile, uid=uid, series_uid=series_uid, created=clock.now())
+        kos = manifest_in_profile(published.submission.manifest, profile)
         if output is None:
             sys.stdout.buffer.write(kos)
         else:

@@ -1,10 +1,13 @@
 """What an operator sees of the outbox, and may do with it."""
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any
 
 from drimbox.errors import NotFound
 from drimbox.flows.admit import Admit
+from drimbox.kos.build import Profile
+from drimbox.kos.rewrite import manifest_in_profile
 from drimbox.model import Credentials
 from drimbox.storage.outbox import Outbox
 
@@ -44,10 +47,10 @@ class Desk:
         await self.outbox.discard(job_id, reason)
         return await self.outbox.show(job_id)
 
-    async def current_manifest(self, credentials: Credentials, study_uid: str) -> bytes:
-        """The manifest the DMP holds of a study. Raises NotFound."""
+    async def current_manifest(self, credentials: Credentials, study_uid: str, profile: Profile = "drim") -> bytes:
+        """The manifest the DMP holds of a study, or the same references in another profile. Raises NotFound."""
         await self.admit(credentials, "retrieve", study_uid, "manifest")
         published = await self.outbox.published(study_uid)
         if published is None:
             raise NotFound("manifest", "the DMP holds none of this study from us")
-        return published.submission.manifest
+        return await asyncio.to_thread(manifest_in_profile, published.submission.manifest, profile)

@@ -132,6 +132,7 @@ class Exams:
             series=found.series,
             selections=found.selections,
             regions=exam.regions,
+            location_uid=self.settings.kos.location_uid,
         )
 
     def new_uid(self) -> str:

@@ -16,6 +16,7 @@ from drimbox.errors import DrimboxError, Malformed
 from drimbox.flows.consult import Consult
 from drimbox.flows.desk import Desk
 from drimbox.flows.follow import MOST, Follow
+from drimbox.kos.build import Profile
 from drimbox.model import Credentials, Identifier
 from drimbox.problems import problem, refuse
 
@@ -141,9 +142,9 @@ def create_api(desk: Desk, consult: Consult, follow: Follow, ins_authority: str,
         return OutboxItem.model_validate(await desk.discard(_credentials(request), job_id, body.reason))
 
     @api.get("/api/v1/studies/{study_uid}/manifest", response_class=Response)
-    async def manifest(request: Request, study_uid: str) -> Response:
-        """The current KOS."""
-        data = await desk.current_manifest(_credentials(request), checked_uid(study_uid))
+    async def manifest(request: Request, study_uid: str, profile: Profile = "drim") -> Response:
+        """The current KOS, as the DMP holds it (drim) or in another profile."""
+        data = await desk.current_manifest(_credentials(request), checked_uid(study_uid), profile)
         return Response(data, media_type="application/dicom")
 
     @api.get("/api/v1/changes")

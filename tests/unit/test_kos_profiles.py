@@ -16,7 +16,7 @@ from drimbox.errors import Malformed
 from drimbox.kos.build import PROFILES, build_manifest
 from drimbox.kos.manifest import KeySelection, Manifest, ManifestInstance, ManifestSeries
 from drimbox.kos.read import read_manifest
-from drimbox.kos.rewrite import rewrite_manifest
+from drimbox.kos.rewrite import manifest_in_profile, rewrite_manifest
 from drimbox.kos.selection import find_selection
 from drimbox.model import Code, Identifier
 
@@ -242,6 +242,15 @@ def test_a_published_manifest_is_written_in_another_profile() -> None:
         "2.25.7", "2.25.8", before.patient, before.accession,
     )  # fmt: skip
     assert [series.instances for series in read.series] == [series.instances for series in before.series]
+
+
+def test_a_profile_of_a_published_manifest_is_the_same_document_each_time() -> None:
+    published = build_manifest(study("CT"))
+    assert manifest_in_profile(published, "drim") is published
+    kos = manifest_in_profile(published, "mado")
+    assert kos == manifest_in_profile(published, "mado")
+    others = [published, kos, manifest_in_profile(published, "xds-i")]
+    assert len({uid for each in map(read_manifest, others) for uid in (each.uid, each.series_uid)}) == 6
 
 
 # --- Character sets -------------------------------------------------------------------------------------------------
