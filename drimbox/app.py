@@ -16,7 +16,7 @@ from drimbox.dicomweb.door import DicomWeb
 from drimbox.dmp.client import DmpClient
 from drimbox.durable import lock_folder
 from drimbox.egress import Egress
-from drimbox.errors import DrimboxError, NotFound
+from drimbox.errors import DrimboxError, NotFound, Unavailable
 from drimbox.flows.admit import Admit
 from drimbox.flows.commit import Commit
 from drimbox.flows.consult import Consult
@@ -208,6 +208,25 @@ def build_outbox(settings: Settings) -> Outbox:
     if not (folder / "own").is_dir():
         raise NotFound("node.data_dir", f"{folder} holds no archive: give the node's configuration with --config")
     return Outbox(open_outbox(folder / "own"))
+
+
+@contextlib.contextmanager
+def open_desk(settings: Settings) -> Iterator[Desk]:
+    """The outbox for a command beside a running node. What commands do is traced in a file of their own.
+
+    Raises NotFound where no node ever ran, Unavailable while another command writes there.
+    """
+    with contextlib.ExitStack() as held:
+        outbox = build_outbox(settings)
+        held.callback(outbox.database.close)
+        folder = settings.node.data_dir.resolve() / "trail"
+        try:
+            held.callback(os.close, lock_folder(folder / "commands"))
+        except Unavailable as error:
+            raise Unavailable("trail", "another drimbox command is at work here: try again when it is done") from error
+        trail = Trail(folder / "commands.jsonl")
+        held.callback(trail.close)
+        yield Desk(outbox, Admit(settings, trail))
 
 
 def _allowed(settings: Settings) -> list[str]:

@@ -5,16 +5,13 @@ import logging
 import signal
 import sys
 from collections.abc import Coroutine
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 import uvloop
-from rich.console import Console
-from rich.table import Table
 
-from drimbox import __version__, cli_upkeep
+from drimbox import __version__, cli_outbox, cli_upkeep
 from drimbox.app import build, build_outbox
 from drimbox.audit.trail import verify_trail
 from drimbox.checks import run_checks
@@ -25,7 +22,6 @@ from drimbox.kos.build import Profile
 from drimbox.kos.rewrite import manifest_in_profile
 from drimbox.log import set_up_log
 from drimbox.settings import Settings, read_settings
-from drimbox.storage.outbox import Outbox
 
 app = typer.Typer(
     help="DRIMbox: the gateway between a radiology centre and the national imaging network DRIM-M.",
@@ -33,8 +29,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-outbox_app = typer.Typer(help="What is owed to the DMP.", invoke_without_command=True)
-app.add_typer(outbox_app, name="outbox")
+app.add_typer(cli_outbox.app, name="outbox")
 app.add_typer(cli_upkeep.app)
 
 
@@ -132,79 +127,6 @@ def manifest(
         return 0
 
     _run(work())
-
-
-@outbox_app.callback()
-def outbox_default(context: typer.Context, config: Config = None) -> None:
-    """List what is owed, newest first."""
-    if context.invoked_subcommand is None:
-        outbox_list(config)
-
-
-def _with_outbox(config: Path | None, work: Any) -> None:
-    async def run() -> int:
-        outbox = build_outbox(read_settings(config))
-        try:
-            await work(outbox)
-        finally:
-            outbox.database.close()
-        return 0
-
-    _run(run())
-
-
-def _moment(seconds: float) -> str:
-    """As the clock on the wall shows it."""
-    return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-
-
-@outbox_app.command("list")
-def outbox_list(config: Config = None) -> None:
-    """List what is owed, newest first."""
-
-    async def work(outbox: Outbox) -> None:
-        table = Table("id", "study", "kind", "state", "cause", "since", "next try", "attempts", "last error")
-        for item in await outbox.list():
-            plain = (str(item[key]) for key in ("id", "study_uid", "kind", "state", "cause"))
-            waiting = item["state"] in ("due", "leased", "frozen")
-            next_try = _moment(item["next_try"]) if waiting else ""
-            since, error = _moment(item["created_at"]), item["last_error"]
-            table.add_row(*plain, since, next_try, str(item["attempts"]), error)
-        Console(width=None if sys.stdout.isatty() else 200).print(table)
-
-    _with_outbox(config, work)
-
-
-@outbox_app.command("show")
-def outbox_show(job_id: int, config: Config = None) -> None:
-    """One item, field by field."""
-
-    async def work(outbox: Outbox) -> None:
-        for key, value in (await outbox.show(job_id)).items():
-            print(f"{key}: {value}")
-
-    _with_outbox(config, work)
-
-
-@outbox_app.command("retry")
-def outbox_retry(job_id: int, config: Config = None) -> None:
-    """Attempt an item now; a parked one goes on from where it stood."""
-    _with_outbox(config, lambda outbox: outbox.retry(job_id))
-
-
-Reason = Annotated[str, typer.Option("--reason", help="For whoever looks at the item later; nothing of a patient.")]
-
-
-@outbox_app.command("park")
-def outbox_park(job_id: int, reason: Reason = "parked by hand", config: Config = None) -> None:
-    """No further attempt until someone says retry."""
-    _with_outbox(config, lambda outbox: outbox.park(job_id, reason))
-
-
-@outbox_app.command("discard")
-def outbox_discard(job_id: int, reason: Reason, config: Config = None) -> None:
-    """It is not owed to the DMP any more; the item stays in the list with its reason."""
-    _with_outbox(config, lambda outbox: outbox.discard(job_id, reason))
 
 
 @app.command("verify-trail")

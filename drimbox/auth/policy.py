@@ -82,7 +82,7 @@ def _person(credentials: Credentials) -> str:
     """`auth.mode` is `none`: whoever sits at this machine. Anyone else is nobody until there is a login (P15)."""
     if not _is_loopback(credentials.address):
         raise Unidentified("access", "auth.mode is none: only this machine may ask")
-    return "loopback"
+    return f"operator:{credentials.calling}" if credentials.door == "operator" and credentials.calling else "loopback"
 
 
 def _is_loopback(address: str) -> bool:

@@ -2,14 +2,16 @@
 
 import asyncio
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from drimbox.errors import NotFound
+from drimbox.errors import Malformed, NotFound
 from drimbox.flows.admit import Admit
 from drimbox.kos.build import Profile
 from drimbox.kos.rewrite import manifest_in_profile
 from drimbox.model import Credentials
 from drimbox.storage.outbox import Outbox
+
+MOST_REASON: Final = 200
 
 
 @dataclass(frozen=True)
@@ -19,10 +21,10 @@ class Desk:
     outbox: Outbox
     admit: Admit
 
-    async def list(self, credentials: Credentials) -> list[dict[str, Any]]:
-        """What is owed to the DMP, newest first."""
+    async def list(self, credentials: Credentials, state: str = "") -> list[dict[str, Any]]:
+        """What is owed to the DMP, newest first. state: only what is in this one."""
         await self.admit(credentials, "operate", detail="outbox listed")
-        return await self.outbox.list()
+        return await self.outbox.list(state=state)
 
     async def show(self, credentials: Credentials, job_id: int) -> dict[str, Any]:
         """One job. Raises NotFound."""
@@ -36,13 +38,15 @@ class Desk:
         return await self.outbox.show(job_id)
 
     async def park(self, credentials: Credentials, job_id: int, reason: str) -> dict[str, Any]:
-        """No further attempt until someone says retry. Raises NotFound."""
+        """No further attempt until someone says retry. Raises Malformed, NotFound."""
+        reason = _checked(reason)
         await self.admit(credentials, "operate", detail=f"outbox item {job_id} parked")
-        await self.outbox.park(job_id, reason or "parked by hand")
+        await self.outbox.park(job_id, reason)
         return await self.outbox.show(job_id)
 
     async def discard(self, credentials: Credentials, job_id: int, reason: str) -> dict[str, Any]:
-        """It is not owed any more, for this reason. Raises NotFound."""
+        """It is not owed any more, for this reason. Raises Malformed, NotFound."""
+        reason = _checked(reason)
         await self.admit(credentials, "operate", detail=f"outbox item {job_id} discarded")
         await self.outbox.discard(job_id, reason)
         return await self.outbox.show(job_id)
@@ -54,3 +58,11 @@ class Desk:
         if published is None:
             raise NotFound("manifest", "the DMP holds none of this study from us")
         return await asyncio.to_thread(manifest_in_profile, published.submission.manifest, profile)
+
+
+def _checked(reason: str) -> str:
+    """A decision without a reason, or with one nobody can print, helps nobody later."""
+    text = " ".join(reason.split())
+    if not 0 < len(text) <= MOST_REASON or not text.isprintable():
+        raise Malformed("reason", f"one line of 1 to {MOST_REASON} characters is wanted")
+    return text

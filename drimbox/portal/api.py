@@ -14,10 +14,10 @@ from starlette.exceptions import HTTPException
 from drimbox.dicom.uid import checked_uid
 from drimbox.errors import DrimboxError, Malformed
 from drimbox.flows.consult import Consult
-from drimbox.flows.desk import Desk
+from drimbox.flows.desk import MOST_REASON, Desk
 from drimbox.flows.follow import MOST, Follow
 from drimbox.kos.build import Profile
-from drimbox.model import Credentials, Identifier
+from drimbox.model import Credentials, Identifier, JobState
 from drimbox.problems import problem, refuse
 
 _INS: Final = re.compile(r"[0-9]{13}|[0-9]{15}|[12][0-9]{4}[0-9AB][0-9]{7}([0-9]{2})?", re.ASCII)
@@ -52,7 +52,7 @@ class OutboxList(BaseModel):
 class Reason(BaseModel):
     """Why a human decides so; for whoever looks at the item later."""
 
-    reason: str = Field(min_length=1, max_length=200)
+    reason: str = Field(min_length=1, max_length=MOST_REASON)
 
 
 class ListedDocument(BaseModel):
@@ -117,9 +117,9 @@ def create_api(desk: Desk, consult: Consult, follow: Follow, ins_authority: str,
     api = FastAPI(title="DRIMbox", version="1", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json")
 
     @api.get("/api/v1/outbox")
-    async def outbox(request: Request) -> OutboxList:
-        """What is owed to the DMP."""
-        return OutboxList.model_validate({"items": await desk.list(_credentials(request))})
+    async def outbox(request: Request, state: JobState | None = None) -> OutboxList:
+        """What is owed to the DMP; with `state`, only what is in that one."""
+        return OutboxList.model_validate({"items": await desk.list(_credentials(request), state or "")})
 
     @api.get("/api/v1/outbox/{job_id}")
     async def outbox_item(request: Request, job_id: _JobId) -> OutboxItem:

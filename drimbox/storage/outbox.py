@@ -276,9 +276,10 @@ class Outbox:
 
     # --- looking -----------------------------------------------------------------------------------------------------
 
-    async def list(self, limit: int = 200) -> list[dict[str, Any]]:
-        """The newest jobs, as the operator sees them (interface.md)."""
-        rows = await self.database.read(f"SELECT {_LISTED} FROM job ORDER BY id DESC LIMIT ?", (limit,))  # noqa: S608
+    async def list(self, limit: int = 200, state: str = "") -> list[dict[str, Any]]:
+        """The newest jobs, as the operator sees them (interface.md). state: only those in this one."""
+        sql = f"SELECT {_LISTED} FROM job WHERE ? IN ('', state) ORDER BY id DESC LIMIT ?"  # noqa: S608
+        rows = await self.database.read(sql, (state, limit))
         return [_shown(row) for row in rows]
 
     async def show(self, job_id: int) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """A report becomes exactly one document in the DMP, whatever happens in between."""
 
 import asyncio
+import getpass
+import json
 import signal
 import subprocess
 import sys
@@ -184,11 +186,29 @@ async def test_an_operator_discards_with_a_reason(tmp_path, slices):
         shown = await drimbox(site, "outbox", "show", "1")
         assert "state: discarded" in shown and "last_error: exam of a test" in shown
         assert "discarded" in await drimbox(site, "outbox", "list")
+        assert "exam of a test" not in await drimbox(site, "outbox", "list", "--state", "parked")
+        traces = [
+            json.loads(line) for line in (tmp_path / "node" / "trail" / "commands.jsonl").read_text().splitlines()
+        ]
+        assert {trace["who"] for trace in traces} == {f"operator:{getpass.getuser()}"}
+        done = [trace["detail"] for trace in traces]
+        assert done[:2] == ["outbox item 1 parked", "outbox item 1 discarded"]
+        assert "exam of a test" not in str(traces)
+        assert "2 files, chain intact" in await drimbox(site, "verify-trail")
 
 
-async def drimbox(site: Site, *arguments: str) -> str:
-    """Run a command beside the running node, on its configuration."""
+async def test_a_decision_needs_a_reason_of_one_line(tmp_path, slices):
+    async with running(tmp_path) as site:
+        assert "MSA|AA|" in await report(site)
+        for reason in ("", "  ", "x" * 201, "bell \a"):
+            said = await drimbox(site, "outbox", "discard", "1", "--reason", reason, code=2)
+            assert "reason" in said
+        assert "state: discarded" not in await drimbox(site, "outbox", "show", "1")
+
+
+async def drimbox(site: Site, *arguments: str, code: int = 0) -> str:
+    """Run a command beside the running node, on its configuration; what it says when it ends with `code`."""
     command = [sys.executable, "-m", "drimbox", *arguments, "--config", str(site.folder / "node.toml")]
     done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=30)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    assert done.returncode == code, done.stderr
+    return done.stderr if code else done.stdout

@@ -7,11 +7,13 @@ import subprocess
 from importlib.resources import files
 from pathlib import Path
 
+import orjson
 import pytest
-from network import get, running
+from network import eventually, get, running
 
 from drimbox.pacs.store import send_files
 from drimbox.portal.site import BUILT
+from drimbox.sandbox.ris import Study
 
 VIEWER = Path(__file__).parents[2] / "viewer"
 
@@ -27,13 +29,32 @@ async def test_a_study_is_opened_scrolled_and_windowed_in_chromium(tmp_path):
     study = Path(str(files("drimbox.sandbox") / "study"))
     async with running(tmp_path) as site:
         sent = await asyncio.to_thread(send_files, [study], "127.0.0.1", site.node.dicom_port, "MODALITY", "NODE")
-        environment = {**os.environ, "BASE_URL": site.node.url, "STUDY": sent[0].study_uid, "CI": "true"}
-        done = await asyncio.to_thread(
-            subprocess.run, ["npm", "run", "--silent", "test:browser"],
-            cwd=VIEWER, env=environment, capture_output=True, text=True, timeout=240,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
-        assert "passed" in done.stdout
+        await in_chromium("viewer", site, STUDY=sent[0].study_uid)
+
+
+async def test_an_item_of_the_outbox_is_parked_retried_and_discarded_in_chromium(tmp_path):
+    async with running(tmp_path) as site:
+        site.send_report(Study("1.2.3.44"))  # of an exam whose images never come
+        [item] = await eventually(lambda: [item for item in site.outbox() if item["attempts"]])
+        await in_chromium("operator", site, ITEM=str(item["id"]))
+        [item] = site.outbox()
+        assert (item["state"], item["last_error"]) == ("discarded", "examen d’essai")
+        traces = [
+            orjson.loads(line) for line in (tmp_path / "node" / "trail" / "trail.jsonl").read_bytes().splitlines()
+        ]
+        decided = [trace["detail"] for trace in traces if trace["detail"].startswith(f"outbox item {item['id']} ")]
+        assert decided == [f"outbox item {item['id']} {done}" for done in ("parked", "retried", "discarded")]
+
+
+async def in_chromium(file, site, **environment):
+    """Run the browser tests of one file against the node of `site`."""
+    environment = {**os.environ, "BASE_URL": site.node.url, "CI": "true", **environment}
+    done = await asyncio.to_thread(
+        subprocess.run, ["npm", "run", "--silent", "test:browser", "--", file],
+        cwd=VIEWER, env=environment, capture_output=True, text=True, timeout=240,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+    assert "passed" in done.stdout
 
 
 async def test_pages_come_compressed_hashed_and_confined(tmp_path):

@@ -6,15 +6,21 @@ export interface OutboxItem {
   study_uid: string;
   kind: string;
   state: string;
+  /** What made it due, in the node's own words. */
+  cause: string;
   attempts: number;
   last_error: string;
   unique_id: string;
   entry_uuid: string;
-  /** Seconds since 1970. */
+  /** These three: seconds since 1970. */
   next_try: number;
+  created_at: number;
+  settled_at: number | null;
 }
 
-export async function fetchOutbox(): Promise<OutboxItem[]> {
-  const answer = (await requestJson('/api/v1/outbox')) as { items?: OutboxItem[] };
+/** The newest items, or the newest in one state. */
+export async function fetchOutbox(state = ''): Promise<OutboxItem[]> {
+  const query = state && `?${new URLSearchParams({ state })}`;
+  const answer = (await requestJson(`/api/v1/outbox${query}`)) as { items?: OutboxItem[] };
   return answer.items ?? [];
 }

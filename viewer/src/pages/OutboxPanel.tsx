@@ -1,83 +1,61 @@
-import { useEffect } from 'preact/hooks';
+import { useEffect, useState } from 'preact/hooks';
 import { fetchOutbox, type OutboxItem } from '../api/fetchOutbox';
 import { retryItem } from '../api/retryItem';
-import { formatMoment } from '../study/formatMoment';
+import { settleItem } from '../api/settleItem';
+import type { OutboxAct } from '../study/offeredActs';
 import { say } from '../words/say';
-import { sayIfKnown } from '../words/sayIfKnown';
 import { NoticePanel } from './NoticePanel';
+import { OutboxTable } from './OutboxTable';
+import { ReasonDialog } from './ReasonDialog';
 import { useAnswer } from './useAnswer';
-import { viewerAddress } from './viewerAddress';
 
-/** The states in which there will be a next try. */
-const WAITING = new Set(['due', 'leased', 'frozen']);
+const STATES = ['parked', 'due', 'leased', 'frozen', 'done', 'discarded'] as const;
 
-/** What the node owes the DMP, for the operator. A parked item waits for a person: it can be tried again from here. */
+/** What the node owes the DMP, for the operator: what, why, since when, and what to do about it. */
 export function OutboxPanel() {
   const { value: items, notice, isAsking, ask } = useAnswer<OutboxItem[]>();
-  const refresh = () => ask(fetchOutbox);
-  useEffect(refresh, []);
-  const retry = (item: OutboxItem) =>
+  const [state, setState] = useState('');
+  const [asked, setAsked] = useState<{ item: OutboxItem; act: 'park' | 'discard' }>();
+  const refresh = () => ask(() => fetchOutbox(state));
+  useEffect(refresh, [state]);
+  const decide = (work: () => Promise<void>) =>
     ask(async () => {
-      await retryItem(item.id);
-      return fetchOutbox();
+      await work();
+      return fetchOutbox(state);
     });
-  const isAbsent = notice?.status === 404 || notice?.status === 503;
+  const act = (item: OutboxItem, wanted: OutboxAct) => {
+    if (wanted === 'retry') decide(() => retryItem(item.id));
+    else setAsked({ item, act: wanted });
+  };
+  const isAbsent = notice?.status === 503;
   return (
     <section class="panel" aria-labelledby="outbox">
       <div class="heading">
         <h2 id="outbox">{say('outbox')}</h2>
-        <button type="button" disabled={isAsking} onClick={refresh}>
-          {say('refresh')}
-        </button>
+        <div class="acts">
+          <select aria-label={say('state')} value={state} onChange={(event) => setState(event.currentTarget.value)}>
+            <option value="">{say('allStates')}</option>
+            {STATES.map((one) => (
+              <option key={one} value={one}>
+                {say(`state_${one}`)}
+              </option>
+            ))}
+          </select>
+          <button type="button" disabled={isAsking} onClick={refresh}>
+            {say('refresh')}
+          </button>
+        </div>
       </div>
       {notice && <NoticePanel notice={isAbsent ? { ...notice, title: say('outboxAbsent'), detail: '' } : notice} />}
-      {items && !items.length && <p role="status">{say('outboxEmpty')}</p>}
-      {items && items.length > 0 && (
-        <div class="scroll">
-          <table>
-            <thead>
-              <tr>
-                <th>{say('item')}</th>
-                <th>{say('state')}</th>
-                <th>{say('kind')}</th>
-                <th>{say('study')}</th>
-                <th class="number">{say('attempts')}</th>
-                <th>{say('nextTry')}</th>
-                <th>{say('lastError')}</th>
-                <th>{say('identifiers')}</th>
-                <th />
-              </tr>
-            </thead>
-            <tbody>
-              {items.map((item) => (
-                <tr key={item.id}>
-                  <td>{item.id}</td>
-                  <td>
-                    <span class={`state ${item.state}`}>{sayIfKnown('state_', item.state, item.state)}</span>
-                  </td>
-                  <td>{item.kind}</td>
-                  <td class="uid">
-                    <a href={viewerAddress(item.study_uid)}>{item.study_uid}</a>
-                  </td>
-                  <td class="number">{item.attempts}</td>
-                  <td>{WAITING.has(item.state) && formatMoment(item.next_try)}</td>
-                  <td class="error">{item.last_error}</td>
-                  <td class="uid">
-                    <div>{item.unique_id}</div>
-                    <div>{item.entry_uuid}</div>
-                  </td>
-                  <td class="act">
-                    {item.state === 'parked' && (
-                      <button type="button" disabled={isAsking} onClick={() => retry(item)}>
-                        {say('retry')}
-                      </button>
-                    )}
-                  </td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
+      {items && !items.length && <p role="status">{say(state ? 'outboxNone' : 'outboxEmpty')}</p>}
+      {items && items.length > 0 && <OutboxTable items={items} isAsking={isAsking} onAct={act} />}
+      {asked && (
+        <ReasonDialog
+          item={asked.item}
+          act={asked.act}
+          onDecide={(reason) => decide(() => settleItem(asked.item.id, asked.act, reason))}
+          onClose={() => setAsked(undefined)}
+        />
       )}
     </section>
   );

@@ -1,24 +1,11 @@
-import { existsSync } from 'node:fs';
-import { type Browser, chromium, type Page } from 'playwright-core';
+import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { openBrowser, whyNoBrowser } from './openBrowser';
 
 // Opens the viewer at a running node. BASE_URL (here NODE_URL): its address; STUDY: the UID of a study it holds with a stack of images.
-const { NODE_URL = '', STUDY = '', CHROMIUM = '/usr/bin/chromium' } = process.env;
-const reason = !NODE_URL || !STUDY ? 'BASE_URL and STUDY are not set' : existsSync(CHROMIUM) ? '' : `no ${CHROMIUM}`;
+const { NODE_URL = '', STUDY = '' } = process.env;
+const reason = !NODE_URL || !STUDY ? 'BASE_URL and STUDY are not set' : whyNoBrowser;
 if (reason) console.warn(`browser tests skipped: ${reason}`);
-
-const FLAGS = [
-  '--headless',
-  '--no-sandbox',
-  '--disable-gpu',
-  '--disable-quic',
-  '--no-first-run',
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-  '--use-angle=swiftshader',
-  '--enable-unsafe-swiftshader',
-];
 
 /** How many different grey levels the canvas shows, sampled. A blank canvas has one. */
 function countLevels(page: Page): Promise<number> {
@@ -41,7 +28,7 @@ describe.skipIf(reason)('the viewer in a browser', () => {
   const outside: string[] = [];
 
   beforeAll(async () => {
-    browser = await chromium.launch({ executablePath: CHROMIUM, args: FLAGS });
+    browser = await openBrowser();
     page = await browser.newPage({ viewport: { width: 1280, height: 800 }, locale: 'fr-FR' });
     page.on('console', (message) => {
       if (message.text().includes('Content Security Policy')) violations.push(message.text());

@@ -27,8 +27,9 @@ test('every word is used somewhere', () => {
     .map((name) => readFileSync(resolve(folder, name), 'utf8'))
     .join('\n');
   const unused = Object.keys(fr).filter((key) => {
-    const prefix = /^(kind|sex|state|tool|preset|problem_detail|problem)_/.exec(key)?.[0];
-    return !code.includes(`'${key}'`) && !(prefix && code.includes(prefix));
+    const prefix = /^(kind|sex|state|job|cause|tool|preset|problem_detail|problem)_/.exec(key)?.[0];
+    const act = /^(park|discard)(Title|Meaning)$/.exec(key)?.[2];
+    return !code.includes(`'${key}'`) && !(prefix && code.includes(prefix)) && !(act && code.includes(`\${act}${act}`));
   });
   expect(unused).toEqual([]);
 });
