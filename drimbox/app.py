@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from drimbox import clock
 from drimbox.audit.trail import Trail
+from drimbox.auth.users import read_users
 from drimbox.dicom_scp.receivers import DicomDoor
 from drimbox.dicomweb.door import DicomWeb
 from drimbox.dmp.client import DmpClient
@@ -114,10 +115,13 @@ class Node:
 
 
 def build(settings: Settings) -> Node:
-    """Wire a node. Raises Unavailable when its folder is in use or its ports are taken, Corrupt when its index is.
+    """Wire a node. Raises Unavailable when its folder is in use or its ports are taken, Corrupt when its index is,
+    Malformed or NotFound when the file of the DIMSE users is wrong.
 
     If it raises, nothing stays open.
     """
+    if settings.dicom.users is not None:
+        read_users(settings.dicom.users)  # wrong now, rather than when somebody calls
     with contextlib.ExitStack() as held:
         trail, outbox, own = _open(settings, held)
         visiting = Archive(settings.node.data_dir.resolve() / "visiting")

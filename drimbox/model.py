@@ -54,7 +54,8 @@ class Credentials:
     """What a door saw of whoever asks. Nothing here is believed yet.
 
     address: of the other end, without the port. calling/called: AE titles (DIMSE) or MSH-3 and MSH-5 (HL7).
-    certificate: subject of a verified client certificate. token: bearer token, never shown in a log.
+    certificate: subject of a verified client certificate. user: name of a user that DIMSE negotiated, as its door
+    understands it; whoever admits it asks for the proof. token: bearer token, never shown in a log.
     manifest_uid: header KOS-SOPInstanceUID of a peer (drim-m.md D.4).
     """
 
@@ -63,6 +64,7 @@ class Credentials:
     calling: str = ""
     called: str = ""
     certificate: str = ""
+    user: str = ""
     token: str = field(default="", repr=False)
     manifest_uid: str = ""
 

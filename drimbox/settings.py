@@ -75,6 +75,10 @@ class Dicom(_Section):
     tls_ca: Path | None = None
     tls_client: Literal["required", "optional"] = "required"
     tls_handshake_timeout_s: float = Field(10, gt=0)
+    users: Path | None = None  # None: no user identity is negotiated
+    users_required: bool = False
+    users_without_passcode: bool = False
+    users_of_other_kinds: Literal["refused", "ignored"] = "refused"
     max_associations: int = Field(1000, ge=1)
     max_associations_per_caller: Annotated[int, Field(ge=1)] | None = None
     max_pdu_bytes: int = Field(131072, ge=4096, le=1048576)
@@ -93,6 +97,8 @@ class Dicom(_Section):
                 raise ValueError("a caller has a certificate, which only dicom.tls_port can see: set it")
         elif not (self.tls_certificate and self.tls_key and self.tls_ca):
             raise ValueError("dicom.tls_port is set: so must be dicom.tls_certificate, .tls_key and .tls_ca")
+        if self.users_required and self.users is None:
+            raise ValueError("dicom.users_required is true: set dicom.users to the file that lists them")
         return self
 
 

@@ -18,6 +18,9 @@ from drimbox.settings import Caller, Dicom, Hl7, Settings, is_loopback
 CALLED_TITLE: Final = "called AE title"
 """What a Denied is about when the caller is known and asked for somebody else."""
 
+USER_IDENTITY: Final = "user identity"
+"""What an Unidentified is about when the caller is known, and who uses it is not."""
+
 _ALLOWED: dict[Door, frozenset[Action]] = {
     "dicom": frozenset({"echo", "store", "search", "retrieve"}),
     "hl7": frozenset({"report"}),
@@ -53,8 +56,11 @@ def _dicom_caller(credentials: Credentials, dicom: Dicom) -> str:
             raise Denied(CALLED_TITLE, "not dicom.ae_title, nor one of dicom.other_titles")
     elif not _is_loopback(credentials.address):
         raise Denied("association", "dicom.callers is empty: only this machine may call")
+    if dicom.users_required and not credentials.user:
+        raise Unidentified(USER_IDENTITY, "dicom.users_required is true: name a user when the association is opened")
+    user = f" user:{credentials.user}" if credentials.user else ""
     shown = f" [{credentials.certificate}]" if credentials.certificate else ""
-    return f"ae:{title}@{credentials.address}{shown}"
+    return f"ae:{title}@{credentials.address}{shown}{user}"
 
 
 def _is_caller(credentials: Credentials, title: str, caller: Caller) -> bool:

@@ -94,6 +94,7 @@ class Rejection:
 APPLICATION_CONTEXT_NOT_SUPPORTED: Final = Rejection(1, 1, 2)
 CALLING_TITLE_NOT_RECOGNIZED: Final = Rejection(1, 1, 3)
 CALLED_TITLE_NOT_RECOGNIZED: Final = Rejection(1, 1, 7)
+USER_IDENTITY_NOT_ACCEPTED: Final = Rejection(1, 2, 1)  # of no reason told, by the ACSE (PS3.7 annex D.3.3.7)
 PROTOCOL_VERSION_NOT_SUPPORTED: Final = Rejection(1, 2, 2)
 TEMPORARY_CONGESTION: Final = Rejection(2, 3, 1)
 LOCAL_LIMIT_EXCEEDED: Final = Rejection(2, 3, 2)

@@ -2,7 +2,7 @@
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final
 
@@ -15,9 +15,7 @@ SHORTEST_MAXIMUM: Final = 7
 
 
 class _Kind(IntEnum):
-    """Sub-items. The others are skipped, as the part demands: SOP Class Common Extended Negotiation, and User Identity,
-    which may hold a password or a token and is never decoded.
-    """
+    """Sub-items. The others are skipped, as the part demands: SOP Class Common Extended Negotiation is one."""
 
     MAXIMUM_LENGTH = 0x51
     IMPLEMENTATION_CLASS_UID = 0x52
@@ -25,6 +23,18 @@ class _Kind(IntEnum):
     ROLE_SELECTION = 0x54
     IMPLEMENTATION_VERSION_NAME = 0x55
     EXTENDED_NEGOTIATION = 0x56
+    USER_IDENTITY = 0x58
+    USER_IDENTITY_ANSWER = 0x59
+
+
+class IdentityKind(IntEnum):
+    """How a user is named (table D.3-14)."""
+
+    NAME = 1
+    NAME_AND_PASSCODE = 2
+    KERBEROS_TICKET = 3
+    SAML_ASSERTION = 4
+    JSON_WEB_TOKEN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +55,24 @@ class Extended:
 
 
 @dataclass(frozen=True, slots=True)
+class UserIdentity:
+    """Who the requestor says its user is (D.3.3.7.1). Not shown: what it holds may be a passcode or a token.
+
+    kind: an IdentityKind, or a number that is none. primary: UTF-8 name, or token. secondary: the passcode.
+    """
+
+    kind: int
+    is_answer_wanted: bool
+    primary: bytes = field(repr=False)
+    secondary: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class UserInformation:
     """What one side tells.
 
     maximum_length: largest P-DATA length the teller receives, 0 for no limit. window: operations invoked and
-    performed at a time, None when the item is absent.
+    performed at a time, None when the item is absent. identity_answer: empty, to a name.
     """
 
     maximum_length: int
@@ -58,6 +81,8 @@ class UserInformation:
     window: tuple[int, int] | None = None
     roles: tuple[Role, ...] = ()
     extended: tuple[Extended, ...] = ()
+    identity: UserIdentity | None = None
+    identity_answer: bytes | None = None
 
 
 def build_user_information(user: UserInformation) -> bytes:
@@ -74,6 +99,12 @@ def build_user_information(user: UserInformation) -> bytes:
     for extended in user.extended:
         uid = _counted(extended.sop_class_uid.encode("ascii"))
         sub_items += build_item(_Kind.EXTENDED_NEGOTIATION, uid + extended.information)
+    if user.identity is not None:
+        head = bytes((user.identity.kind, user.identity.is_answer_wanted))
+        fields = _counted(user.identity.primary) + _counted(user.identity.secondary)
+        sub_items += build_item(_Kind.USER_IDENTITY, head + fields)
+    if user.identity_answer is not None:
+        sub_items += build_item(_Kind.USER_IDENTITY_ANSWER, _counted(user.identity_answer))
     return sub_items
 
 
@@ -81,6 +112,7 @@ def read_user_information(value: bytes) -> UserInformation:
     """Read the sub-items. Raises Malformed."""
     maximum, class_uid, version, window = 0, "", "", None
     roles, extended = list[Role](), list[Extended]()
+    identity, identity_answer = None, None
     for kind, sub in read_items(value, 0):
         match kind:
             case _Kind.MAXIMUM_LENGTH:
@@ -98,9 +130,25 @@ def read_user_information(value: bytes) -> UserInformation:
             case _Kind.EXTENDED_NEGOTIATION:
                 uid, information = _split(sub)
                 extended.append(Extended(read_uid(uid), information))
+            case _Kind.USER_IDENTITY:
+                identity = _read_identity(sub)
+            case _Kind.USER_IDENTITY_ANSWER:
+                identity_answer, _ = _split(sub)
     if 0 < maximum < SHORTEST_MAXIMUM:
         raise Malformed("maximum length", f"{maximum} bytes can carry nothing")
-    return UserInformation(maximum, class_uid, version, window, tuple(roles), tuple(extended))
+    return UserInformation(
+        maximum, class_uid, version, window, tuple(roles), tuple(extended), identity, identity_answer
+    )
+
+
+def _read_identity(value: bytes) -> UserIdentity:
+    """Of kind 0 when it cannot be read: where no identity is asked for, it does not matter."""
+    try:
+        primary, rest = _split(value[2:])
+        secondary, _ = _split(rest or bytes(2))  # some leave the length of what is not there away
+    except Malformed:
+        return UserIdentity(0, False, b"")
+    return UserIdentity(value[0], value[1] == 1, primary, secondary)
 
 
 def _split(value: bytes) -> tuple[bytes, bytes]:

@@ -3,9 +3,10 @@
 import logging
 import secrets
 from collections.abc import Mapping
+from typing import Final
 
 from drimbox import clock
-from drimbox.auth.policy import CALLED_TITLE
+from drimbox.auth.policy import CALLED_TITLE, USER_IDENTITY
 from drimbox.dicom.command import (
     C_CANCEL_RQ,
     C_ECHO_RQ,
@@ -22,11 +23,13 @@ from drimbox.dicom.pdu import (
     CALLING_TITLE_NOT_RECOGNIZED,
     LOCAL_LIMIT_EXCEEDED,
     TEMPORARY_CONGESTION,
+    USER_IDENTITY_NOT_ACCEPTED,
     AssociateRequest,
     Rejection,
     build_associate_accept,
 )
 from drimbox.dicom_scp.commitment import Reports
+from drimbox.dicom_scp.identities import name_of
 from drimbox.dicom_scp.link import Event, Link, Shared
 from drimbox.dicom_scp.messages import Assembly, Message
 from drimbox.dicom_scp.negotiation import FIND_ROOTS, GET_ROOTS, MOVE_ROOTS, Context, answer, find_rejection
@@ -51,6 +54,8 @@ from drimbox.flows.ingest import SetAside
 from drimbox.model import Credentials
 
 log = logging.getLogger(__name__)
+
+_REJECTIONS: Final = {CALLED_TITLE: CALLED_TITLE_NOT_RECOGNIZED, USER_IDENTITY: USER_IDENTITY_NOT_ACCEPTED}
 
 
 class Association:
@@ -96,20 +101,29 @@ class Association:
                 self._limits.associations.leave(self._caller)
 
     async def _admit(self, request: AssociateRequest) -> None:
+        address, settings, identity = self._link.address, self._shared.settings, request.user.identity
         credentials = Credentials(
-            "dicom", self._link.address, request.calling, request.called, certificate=self._link.certificate
+            "dicom", address, request.calling, request.called, self._link.certificate, name_of(identity, settings)
         )
+        is_proven = False
+
+        async def prove() -> None:
+            nonlocal is_proven
+            is_proven = await self._limits.identities.prove(identity, address, settings)
+
+        if identity is not None and self._limits.identities.is_busy(address):
+            self._reject(TEMPORARY_CONGESTION)
+            return
         try:
-            reader = await self._ingest.association(credentials)
+            reader = await self._ingest.association(credentials, prove)
         except (Denied, Unidentified) as refusal:
-            is_known = refusal.what == CALLED_TITLE
-            self._reject(CALLED_TITLE_NOT_RECOGNIZED if is_known else CALLING_TITLE_NOT_RECOGNIZED)
+            self._reject(_REJECTIONS.get(refusal.what, CALLING_TITLE_NOT_RECOGNIZED))
             return
         except DrimboxError as error:  # the trail cannot be written: nobody comes in
             log.error("association_failed", extra={"what": error.what, "why": error.why, "detail": error.detail})
             self._reject(TEMPORARY_CONGESTION)
             return
-        accept, contexts = answer(request, self._shared.settings.max_pdu_bytes)
+        accept, contexts = answer(request, settings.max_pdu_bytes, is_user_accepted=is_proven)
         self._maximum_length = request.user.maximum_length
         assembly = Assembly(contexts, self._ingest.open)
         extra = {"address": self._link.address, "calling": request.calling, "contexts": len(contexts)}

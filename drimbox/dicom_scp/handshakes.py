@@ -15,9 +15,9 @@ from typing import Final
 import uvloop
 
 from drimbox import clock
-from drimbox.dicom_scp.limits import Turns
 from drimbox.dicom_scp.refusals import Refusals
 from drimbox.dicom_scp.sealed import Session
+from drimbox.dicom_scp.turns import Turns
 from drimbox.errors import DrimboxError
 from drimbox.tls import ServerTls, find_subject
 

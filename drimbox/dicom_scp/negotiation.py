@@ -58,6 +58,7 @@ _PLAIN: Final = frozenset(
 _ONE_AT_A_TIME: Final = (1, 1)
 _FIND_EXTENDED: Final = bytes((1, 0, 0, 0, 0))  # relational queries, and nothing else (PS3.4 §C.5.1.1)
 _RETRIEVE_EXTENDED: Final = bytes((0, 0))  # no relational retrieval (§C.5.2.1, §C.5.3.1)
+_NAME_ANSWER: Final = b""  # to a user that is named there is nothing to tell (PS3.7 annex D.3.3.7.2)
 _STORAGE_EXTENDED: Final = bytes((2, 0, 3, 0, 0, 0))  # level 2 (full), signatures level 3, no coercion (§B.3.1)
 
 
@@ -79,7 +80,9 @@ def find_rejection(request: AssociateRequest) -> Rejection | None:
     return None
 
 
-def answer(request: AssociateRequest, maximum_length: int) -> tuple[AssociateAccept, Mapping[int, Context]]:
+def answer(
+    request: AssociateRequest, maximum_length: int, *, is_user_accepted: bool = False
+) -> tuple[AssociateAccept, Mapping[int, Context]]:
     """The A-ASSOCIATE-AC for `request`, and its accepted contexts by identifier."""
     offered = {role.sop_class_uid for role in request.user.roles if role.scp}
     answers = tuple(_answer_context(proposed, offered) for proposed in request.contexts)
@@ -102,9 +105,14 @@ def answer(request: AssociateRequest, maximum_length: int) -> tuple[AssociateAcc
         _ONE_AT_A_TIME if request.user.window is not None else None,
         roles,
         tuple(_answer_extended(one) for one in request.user.extended if one.sop_class_uid in accepted),
+        identity_answer=_NAME_ANSWER if is_user_accepted and _is_answer_wanted(request) else None,
     )
     accept = AssociateAccept(request.called, request.calling, answers, user, reserved=request.reserved)
     return accept, contexts
+
+
+def _is_answer_wanted(request: AssociateRequest) -> bool:
+    return request.user.identity is not None and request.user.identity.is_answer_wanted
 
 
 def _answer_role(role: Role, accepted: set[str]) -> Role:

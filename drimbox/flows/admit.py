@@ -3,6 +3,7 @@
 Nothing is read, stored or sent before this returned.
 """
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -14,6 +15,9 @@ from drimbox.model import Action, Credentials, Reader, Trace
 from drimbox.settings import Settings
 
 Outcome = Literal["success", "refused", "failed"]
+
+Proof = Callable[[], Awaitable[None]]
+"""What it takes to believe the user that credentials name, once the rest of them is right. Raises Unidentified."""
 
 COVERED_S: Final = 60.0
 """How long one trace covers further accesses of the same reader to the same images in the same form: PS3.15 §A.5.3.6
@@ -32,13 +36,22 @@ class Admit:
         default_factory=dict, repr=False
     )  # until when, in ticks
 
-    async def __call__(self, credentials: Credentials, action: Action, study_uid: str = "", detail: str = "") -> Reader:
+    async def __call__(
+        self,
+        credentials: Credentials,
+        action: Action,
+        study_uid: str = "",
+        detail: str = "",
+        proof: Proof | None = None,
+    ) -> Reader:
         """Return the Reader once the trace is durable.
 
         Raises Unidentified or Denied (traced as refused), NoSpace or Unavailable when the trail cannot be written.
         """
         try:
             reader = decide(credentials, action, self.settings)
+            if proof is not None:
+                await proof()
         except (Unidentified, Denied) as refusal:
             who = credentials.calling or "unidentified"
             await self._write(action, "refused", who, credentials, study_uid, refusal.why)

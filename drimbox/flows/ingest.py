@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from drimbox.dicom.scan import Limits, Summary, scan
 from drimbox.errors import Malformed
-from drimbox.flows.admit import Admit
+from drimbox.flows.admit import Admit, Proof
 from drimbox.model import Credentials, Reader
 from drimbox.storage.archive import Archive, Outcome, SetAside
 from drimbox.storage.spool import Spool
@@ -21,9 +21,9 @@ class Ingest:
     admit: Admit
     max_object_bytes: int
 
-    async def association(self, credentials: Credentials) -> Reader:
-        """Admit a sender. Raises Denied, Unidentified."""
-        return await self.admit(credentials, "store", detail="association opened")
+    async def association(self, credentials: Credentials, proof: Proof | None = None) -> Reader:
+        """Admit a sender. proof: of its user, when it names one. Raises Denied, Unidentified."""
+        return await self.admit(credentials, "store", detail="association opened", proof=proof)
 
     async def refused(self, address: str, why: str) -> None:
         """Trace a sender that was turned away before it asked: its certificate is none of ours, say."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -53,12 +53,13 @@ class MemoryIngest:
     ended: list[tuple[int, int]] = field(default_factory=list)
     end: threading.Event = field(default_factory=threading.Event)
 
-    async def association(self, credentials: Credentials) -> Reader:
+    async def association(self, credentials: Credentials, proof: Callable[[], Awaitable[None]]) -> Reader:
         self.admitted.append(credentials)
         if credentials.calling == "STRANGER":
             raise Denied("association", "not in dicom.callers")
         if credentials.called == "SOMEBODY":
             raise Denied(CALLED_TITLE, "not ours")
+        await proof()
         return Reader(credentials.calling, "dicom", credentials.address)
 
     async def refused(self, address: str, why: str) -> None:

@@ -19,7 +19,7 @@ from drimbox.dicom.pdu import (
     read_associate_accept,
     read_associate_request,
 )
-from drimbox.dicom.user_information import Role, UserInformation
+from drimbox.dicom.user_information import Role, UserIdentity, UserInformation
 from drimbox.dicom_scp.framing import Breach, Framing, State
 from drimbox.errors import Malformed
 
@@ -33,6 +33,9 @@ users = st.builds(
     titles,
     st.none() | st.tuples(st.integers(0, 65535), st.integers(0, 65535)),
     st.lists(st.builds(Role, uids, st.booleans(), st.booleans()), max_size=3).map(tuple),
+    st.just(()),
+    st.none() | st.builds(UserIdentity, st.integers(0, 255), st.booleans(), st.binary(), st.binary()),
+    st.none() | st.binary(),
 )
 proposed = st.lists(
     st.builds(ProposedContext, ids, uids, st.lists(uids, min_size=1, max_size=4).map(tuple)),

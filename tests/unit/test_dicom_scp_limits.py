@@ -6,7 +6,8 @@ from contextlib import suppress
 
 import pytest
 
-from drimbox.dicom_scp.limits import Places, Turns, may_enter
+from drimbox.dicom_scp.limits import Places, may_enter
+from drimbox.dicom_scp.turns import Turns
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ from drimbox.dicom.pdu import (
     read_associate_accept,
     read_associate_request,
 )
-from drimbox.dicom.user_information import Extended, Role, UserInformation
+from drimbox.dicom.user_information import Extended, Role, UserIdentity, UserInformation
 from drimbox.dicom_scp.negotiation import answer
 from drimbox.errors import Malformed
 
@@ -117,6 +117,7 @@ def test_a_request_by_pynetdicom_is_read_and_what_we_do_not_use_is_skipped() -> 
             (5, 0),
             (Role(CT, True, True),),
             (Extended(CT, b"\x02\0\x03\0\0\0"),),
+            UserIdentity(2, True, b"someone", b"something"),
         ),
     )
 
@@ -126,7 +127,7 @@ def test_our_answer_is_read_by_pynetdicom() -> None:
         "DRIMBOX",
         "SCANNER",
         (AnsweredContext(1, 0, EXPLICIT), AnsweredContext(3, 3, "")),
-        UserInformation(65536, "1.2.3", "DRIMBOX", (1, 1), (Role(CT, True, False),)),
+        UserInformation(65536, "1.2.3", "DRIMBOX", (1, 1), (Role(CT, True, False),), identity_answer=b""),
     )
     read = peer.A_ASSOCIATE_AC()
     read.decode(build_associate_accept(accept))
@@ -141,6 +142,8 @@ def test_our_answer_is_read_by_pynetdicom() -> None:
     window = read.user_information.async_ops_window
     assert window is not None
     assert (window.maximum_number_operations_invoked, window.maximum_number_operations_performed) == (1, 1)
+    assert read.user_information.user_identity is not None
+    assert read.user_information.user_identity.server_response in (b"", None)
     assert [(r.uid, r.scu, r.scp) for r in read.user_information.role_selection.values()] == [(CT, 1, 0)]
     assert read_associate_accept(build_associate_accept(accept)[6:]) == accept
 
