@@ -1,0 +1,128 @@
+"""OHIF as it is published, in a real browser, on a real node: every kind of exam opens, nothing is refused."""
+
+import asyncio
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from network import running
+
+from drimbox.pacs.store import send_files
+from drimbox.sandbox.nodes import free_port
+
+pytest.importorskip("highdicom", reason="highdicom makes the SEG and the SR, and is not here for this Python")
+from ohif_objects import ROOT, exams
+
+OHIF = Path(__file__).resolve().parents[1] / "peers" / "ohif"
+NODE = shutil.which("node")
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not Path("/usr/bin/chromium").exists(), reason="chromium is not installed"),
+    pytest.mark.skipif(
+        NODE is None or not (OHIF / "node_modules/@ohif/app/dist/index.html").is_file(),
+        reason="Node.js or tests/peers/ohif/node_modules is not here: scripts/test installs it where npm is",
+    ),
+]
+
+SMALL_PICTURES = {"thumbnailRendering": "thumbnail", "omitQuotationForMultipartRequest": True}
+
+
+@dataclass(frozen=True)
+class Visit:
+    """What OHIF asked of the node for one exam, and what it showed, by modality."""
+
+    asked: list[dict[str, Any]]
+    shown: dict[str, dict[str, Any]]
+    wrong: list[str]
+
+    def paths(self, end: str) -> list[str]:
+        return [line["path"] for line in self.asked if line["path"].endswith(end)]
+
+
+async def visit(folder: Path) -> dict[str, Visit]:
+    given = folder / "given"
+    given.mkdir()
+    for number, made in enumerate(exams()):
+        made.save_as(given / f"{number}.dcm")
+    port = free_port()
+    # The page and the node have one origin, and the node is told its public name: URLs in its answers lead there.
+    async with running(folder, http={"public_url": f"http://127.0.0.1:{port}"}) as site:
+        await asyncio.to_thread(send_files, [given], "127.0.0.1", site.node.dicom_port, "MODALITY", "NODE")
+        visits = [{}, *({"study": f"{ROOT}.{exam}"} for exam in range(1, 7))]
+        visits += [{"study": f"{ROOT}.{exam}", "source": SMALL_PICTURES} for exam in (1, 3)]
+        wanted = {"port": port, "node": site.node.url, "visits": visits}
+        done = await asyncio.to_thread(
+            subprocess.run, [str(NODE), "visit.js", json.dumps(wanted)],
+            cwd=OHIF, capture_output=True, text=True, timeout=300,
+        )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    names = ["list", "ct", "mr", "us", "xa", "sr", "pdf", "ct again", "us again"]
+    found = map(json.loads, done.stdout.splitlines())
+    return {
+        name: Visit(one["asked"], {s["tile"].split("\n")[0]: s for s in one["series"]}, one["wrong"])
+        for name, one in zip(names, found, strict=True)
+    }
+
+
+@pytest.fixture(scope="module")
+def visits(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Visit]]:
+    yield asyncio.run(visit(Path(tmp_path_factory.mktemp("ohif"))))
+
+
+def test_nothing_that_ohif_asks_is_refused(visits: dict[str, Visit]) -> None:
+    for name, one in visits.items():
+        assert one.asked, name
+        refused = [
+            (line["status"], line["path"], line["accept"]) for line in one.asked if line["status"] not in (200, 304)
+        ]
+        assert refused == [], name
+        assert one.wrong == [], name
+
+
+def test_the_study_list_tells_who_when_and_what(visits: dict[str, Visit]) -> None:
+    words = visits["list"].shown[""]["words"]
+    for told in ("1-6 of 6", "ESSAI, OHIF", "05-Jan-2026 10:15 AM", "CT\\SEG\\SR", "ACC1"):
+        assert told in words
+
+
+@pytest.mark.parametrize(
+    ("name", "modality", "place"),
+    [("ct", "CT", "(1/8)"), ("mr", "MR", "1/1"), ("us", "US", "(1/30)"), ("xa", "XA", "(1/8)")],
+)
+def test_images_are_shown(visits: dict[str, Visit], name: str, modality: str, place: str) -> None:
+    shown = visits[name].shown[modality]
+    assert shown["levels"] > 50
+    assert place in shown["words"]
+    assert (shown["colours"] > 10) == (name == "us")
+
+
+def test_every_frame_of_a_multi_frame_was_drawn(visits: dict[str, Visit]) -> None:
+    for number in range(1, 31):
+        assert visits["us"].paths(f"/frames/{number}")
+
+
+def test_a_segmentation_lies_over_its_images(visits: dict[str, Visit]) -> None:
+    assert visits["ct"].shown["CT"]["colours"] == 0
+    assert visits["ct"].shown["SEG"]["colours"] > 10
+
+
+def test_measurements_and_reports_are_read(visits: dict[str, Visit]) -> None:
+    assert "Area: 33.50 mm" in visits["ct"].shown["SR"]["words"]
+    assert "Report Text: Enter text" in visits["sr"].shown["SR"]["words"]
+
+
+def test_a_document_opens(visits: dict[str, Visit]) -> None:
+    (page,) = visits["pdf"].shown["DOC"]["embedded"]
+    answered = [line for line in visits["pdf"].asked if page.endswith(line["path"])]
+    assert [line["type"] for line in answered] == ["application/pdf"]
+
+
+def test_small_pictures_are_ours_where_ohif_wants_them(visits: dict[str, Visit]) -> None:
+    for name in ("ct again", "us again"):
+        assert visits[name].paths("/thumbnail?accept=image%2Fjpeg")
