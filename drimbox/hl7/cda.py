@@ -5,7 +5,7 @@ Elements are chosen by their root, their qualifier or their namespace; never by 
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lxml import etree
 
@@ -29,6 +29,7 @@ _VISIBILITY = "1.2.250.1.213.1.1.4.13"
 _CCAM = frozenset({"1.2.250.1.213.2.5", "1.2.250.1.215.300.1"})
 _MODALITY = frozenset({"1.2.840.10008.2.16.4", "1.2.250.1.213.1.1.5.618"})
 _REGION = frozenset({"2.16.840.1.113883.6.96", "1.2.250.1.213.1.1.5.695"})
+_FRENCH_MODALITIES = {"RM": "MR"}  # its initials in French, where DICOM has a code: fault of several reports in service
 _MODALITY_QUALIFIER, _REGION_QUALIFIER = "121139", "39111-0"
 
 
@@ -234,7 +235,7 @@ def _exam(event: etree._Element, study_uid: str, order: _Order) -> Exam:
         if not code.value:
             continue
         if qualifier == _MODALITY_QUALIFIER or code.scheme in _MODALITY:
-            modalities.append(code)
+            modalities.append(replace(code, value=_FRENCH_MODALITIES.get(code.value, code.value)))
         elif qualifier == _REGION_QUALIFIER or code.scheme in _REGION:
             regions.append(code)
         elif code.scheme in _CCAM:

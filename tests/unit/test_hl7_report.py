@@ -132,6 +132,12 @@ def test_acts_of_one_study_are_one_exam():
     assert exam.started == "20260102102500+0100"
 
 
+def test_a_modality_by_its_french_initials_is_the_one_dicom_knows():
+    cda = CDA.replace(b'code="CT" displayName', b'code="RM" displayName')
+    assert cda != CDA
+    assert next(code.value for exam in read(message(cda)).exams for code in exam.modalities) == "MR"
+
+
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [
