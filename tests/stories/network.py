@@ -40,13 +40,18 @@ async def eventually(condition: Any, timeout_s: float = 60) -> Any:
 class Site:
     """A node and the place of its DMP, which may or may not run."""
 
-    def __init__(self, folder: Path, node: dict[str, Any], sections: dict[str, dict[str, Any]] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        node: dict[str, Any],
+        sections: dict[str, dict[str, Any]] | None = None,
+        structures: tuple[str, ...] = (STRUCTURE,),
+    ) -> None:
         self.folder = folder
         self.certificates = make_certificates(folder / "certificates")
         self.dmp_port = free_port()
         base = f"https://localhost:{self.dmp_port}"
         structure = {
-            "id": STRUCTURE,
             "name": "Centre",
             "tls_certificate": str(self.certificates.client_certificate),
             "tls_key": str(self.certificates.client_key),
@@ -60,7 +65,7 @@ class Site:
                 "registry_url": f"{base}/registry",
                 "ca": str(self.certificates.ca),
                 "ins_authority": PATIENT.ins.authority,
-                "structures": [structure],
+                "structures": [{"id": identifier, **structure} for identifier in structures],
                 "timeout_s": 5,
             },
             "publish": {"settle_s": 0, "poll_s": 0.1, "retry_first_s": 0.2, "retry_most_s": 1},
@@ -83,9 +88,14 @@ class Site:
 
 
 @contextlib.asynccontextmanager
-async def running(folder: Path, node: dict[str, Any] | None = None, **sections: dict[str, Any]) -> AsyncIterator[Site]:
-    """A site whose node is up. node: settings of its section `node`; sections: of others."""
-    site = Site(folder, node or {}, sections)
+async def running(
+    folder: Path,
+    node: dict[str, Any] | None = None,
+    structures: tuple[str, ...] = (STRUCTURE,),
+    **sections: dict[str, Any],
+) -> AsyncIterator[Site]:
+    """A site whose node is up. node: settings of its section `node`; structures: it speaks for; sections: others."""
+    site = Site(folder, node or {}, sections, structures)
     await site.node.start()
     try:
         yield site
