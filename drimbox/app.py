@@ -30,6 +30,7 @@ from drimbox.flows.lifecycle import Lifecycle
 from drimbox.flows.publish import Publish
 from drimbox.flows.remove import Remove
 from drimbox.flows.retrieve import Retrieve
+from drimbox.flows.show_report import ShowReport
 from drimbox.flows.store import Store
 from drimbox.hl7.mllp import Hl7Door
 from drimbox.peers.wado_client import PeerClient
@@ -172,7 +173,12 @@ def _wire(
     root.loan = Retrieve(visiting, admit, pixels)
     root.public = public
     root.api = create_api(
-        Desk(outbox, admit), consult, Follow(own, admit), settings.dmp.ins_authority, lambda: _is_ready(node, outbox)
+        Desk(outbox, admit),
+        consult,
+        Follow(own, admit),
+        ShowReport(exams.reports, admit),
+        settings.dmp.ins_authority,
+        lambda: _is_ready(node, outbox),
     )
     return node
 

@@ -16,9 +16,11 @@ from drimbox.errors import DrimboxError, Malformed
 from drimbox.flows.consult import Consult
 from drimbox.flows.desk import MOST_REASON, Desk
 from drimbox.flows.follow import MOST, Follow
+from drimbox.flows.show_report import ShowReport
 from drimbox.kos.build import Profile
 from drimbox.model import Credentials, Identifier, JobState
 from drimbox.problems import problem, refuse
+from drimbox.xds.cda_page import PAGE_POLICY
 
 _INS: Final = re.compile(r"[0-9]{13}|[0-9]{15}|[12][0-9]{4}[0-9AB][0-9]{7}([0-9]{2})?", re.ASCII)
 _JobId = Annotated[int, Path(ge=1, le=2**63 - 1)]  # what a row of SQLite can be called
@@ -112,7 +114,14 @@ class ChangeList(BaseModel):
     more: bool
 
 
-def create_api(desk: Desk, consult: Consult, follow: Follow, ins_authority: str, ready: Callable[[], bool]) -> FastAPI:
+def create_api(
+    desk: Desk,
+    consult: Consult,
+    follow: Follow,
+    show_report: ShowReport,
+    ins_authority: str,
+    ready: Callable[[], bool],
+) -> FastAPI:
     """The API as an ASGI application. ready: is every door open and the volume sound?"""
     api = FastAPI(title="DRIMbox", version="1", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json")
 
@@ -146,6 +155,13 @@ def create_api(desk: Desk, consult: Consult, follow: Follow, ins_authority: str,
         """The current KOS, as the DMP holds it (drim) or in another profile."""
         data = await desk.current_manifest(_credentials(request), checked_uid(study_uid), profile)
         return Response(data, media_type="application/dicom")
+
+    @api.head("/api/v1/studies/{study_uid}/report", include_in_schema=False)
+    @api.get("/api/v1/studies/{study_uid}/report", response_class=Response)
+    async def report(request: Request, study_uid: str) -> Response:
+        """The report in force of the exam, as a person reads it: a PDF, a picture, or a page that can do nothing."""
+        body = await show_report(_credentials(request), checked_uid(study_uid))
+        return Response(body.content, media_type=body.media_type, headers=_shown_as(body.media_type))
 
     @api.get("/api/v1/changes")
     async def changes(request: Request, since: _Place = "", limit: _Most = 100) -> ChangeList:
@@ -206,6 +222,18 @@ def create_api(desk: Desk, consult: Consult, follow: Follow, ins_authority: str,
 
 def _credentials(request: Request) -> Credentials:
     return Credentials("http", request.client.host if request.client else "")
+
+
+def _shown_as(media_type: str) -> dict[str, str]:
+    """A page is confined to itself. A PDF is not told so: browsers would then refuse to start what shows it."""
+    policy = PAGE_POLICY if media_type.startswith("text/html") else "frame-ancestors 'self'"
+    return {
+        "content-security-policy": policy,
+        "content-disposition": "inline",
+        "cache-control": "no-store",
+        "x-content-type-options": "nosniff",
+        "referrer-policy": "no-referrer",
+    }
 
 
 def _problem(status: int, headers: Any, body: bytes, extra: Any = None) -> Response:

@@ -10,12 +10,13 @@ from drimbox.problems import problem
 
 BUILT: Final = Path(__file__).parent / "static" / "viewer"
 
-# Cornerstone3D compiles its codecs from WebAssembly, and styles the text beside a measure; nothing else is let in.
+# Cornerstone3D compiles its codecs from WebAssembly, and styles the text beside a measure; the report comes in a frame.
+# Nothing else is let in.
 HEADERS: Final = {
     "content-security-policy": (
         "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'; "
         "img-src 'self' data: blob:; style-src 'self'; style-src-attr 'unsafe-inline'; font-src 'self'; "
-        "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+        "frame-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     ),
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",

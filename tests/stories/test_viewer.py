@@ -9,11 +9,12 @@ from pathlib import Path
 
 import orjson
 import pytest
-from network import eventually, get, running
+from network import AT, eventually, get, running
 
 from drimbox.pacs.store import send_files
 from drimbox.portal.site import BUILT
 from drimbox.sandbox.ris import Study
+from drimbox.sandbox.ris_document import build_cda
 
 VIEWER = Path(__file__).parents[2] / "viewer"
 
@@ -29,7 +30,10 @@ async def test_a_study_is_opened_scrolled_and_windowed_in_chromium(tmp_path):
     study = Path(str(files("drimbox.sandbox") / "study"))
     async with running(tmp_path) as site:
         sent = await asyncio.to_thread(send_files, [study], "127.0.0.1", site.node.dicom_port, "MODALITY", "NODE")
-        await in_chromium("viewer", site, STUDY=sent[0].study_uid)
+        first = sent[0]
+        exam = Study(first.study_uid, first.patient_id, first.accession_number, first.modality)
+        assert "MSA|AA|" in site.send_report(exam, cda=in_words(build_cda((exam,), AT)))
+        await in_chromium("viewer", site, STUDY=first.study_uid)
 
 
 async def test_an_item_of_the_outbox_is_parked_retried_and_discarded_in_chromium(tmp_path):
@@ -44,6 +48,15 @@ async def test_an_item_of_the_outbox_is_parked_retried_and_discarded_in_chromium
         ]
         decided = [trace["detail"] for trace in traces if trace["detail"].startswith(f"outbox item {item['id']} ")]
         assert decided == [f"outbox item {item['id']} {done}" for done in ("parked", "retried", "discarded")]
+
+
+def in_words(cda):
+    """The CDA with a text of level 3 in the place of its PDF."""
+    start, end = cda.index(b"<component><nonXMLBody>"), cda.rindex(b"</ClinicalDocument>")
+    text = "<paragraph onclick='alert(1)'>Pas d’anomalie <linkHtml href='javascript:alert(1)'>.</linkHtml></paragraph>"
+    section = f"<section><title>Conclusion</title><text>{text}</text></section>"
+    body = f"<component><structuredBody><component>{section}</component></structuredBody></component>"
+    return cda[:start] + body.encode() + cda[end:]
 
 
 async def in_chromium(file, site, **environment):

@@ -10,16 +10,23 @@ interface Props {
   root: string;
   shown: (string | undefined)[];
   onOpen: (series: Series) => void;
+  /** Absent where the report is not held: images on loan come without it. */
+  onReport?: ((studyUid: string) => void) | undefined;
 }
 
 /** One study in the list on the left: what it is, how far it has landed, its series. */
-export function StudyPanel({ state, root, shown, onOpen }: Props) {
+export function StudyPanel({ state, root, shown, onOpen, onReport }: Props) {
   const { study, notice, progress, wait_s } = state;
   const isLanding = progress?.complete === false && !notice;
   return (
     <section class="study">
       <h2>{study?.description || say('study')}</h2>
       <p class="muted">{study && formatDate(study.date)}</p>
+      {study && onReport && (
+        <button type="button" class="read" onClick={() => onReport(study.studyUid)}>
+          {say('report')}
+        </button>
+      )}
       {!study && !notice && !wait_s && !isLanding && <p role="status">{say('loading')}</p>}
       {isLanding && (
         <div class="progress" role="status">

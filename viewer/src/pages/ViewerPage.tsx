@@ -12,6 +12,7 @@ import { ImagePane, type PaneControl } from './ImagePane';
 import { markPage } from './markPage';
 import { NoticePanel } from './NoticePanel';
 import { PageHeader } from './PageHeader';
+import { ReportPanel } from './ReportPanel';
 import { StudyPanel } from './StudyPanel';
 import { type Command, Toolbar } from './Toolbar';
 import { useStudies } from './useStudies';
@@ -24,6 +25,7 @@ export function ViewerPage({ address }: { address: Address }) {
   const [active, setActive] = useState(0);
   const [isComparing, setComparing] = useState(false);
   const [isPlaying, setPlaying] = useState(false);
+  const [read, setRead] = useState('');
   const [pointerTool, setPointerTool] = useState<PointerTool>('window');
   const controls = [useRef<PaneControl | null>(null), useRef<PaneControl | null>(null)];
 
@@ -86,6 +88,7 @@ export function ViewerPage({ address }: { address: Address }) {
             root={root}
             shown={shownSeries.map((shown) => shown?.seriesUid)}
             onOpen={open}
+            onReport={address.visit ? undefined : setRead}
           />
         ))}
       </aside>
@@ -113,6 +116,7 @@ export function ViewerPage({ address }: { address: Address }) {
               onActivate={() => setActive(pane)}
             />
           ))}
+          {read && <ReportPanel studyUid={read} onClose={() => setRead('')} />}
           {hasNothing && (
             <div class="cover">
               <NoticePanel notice={notice ?? nothingNotice(studies.length > 0)} onRetry={notice && retry} />

@@ -74,6 +74,12 @@ export const fr = {
   preset_bone: 'Os',
   choose: 'Choisir…',
   help: 'Gauche : outil choisi · Droit : zoom · Milieu ou Maj + gauche : déplacer · Molette : images',
+  // report
+  report: 'Compte rendu',
+  openApart: 'Ouvrir à part',
+  close: 'Fermer',
+  reportAbsent: 'Pas de compte rendu',
+  reportAbsentDetail: 'La DRIMbox ne détient pas le compte rendu de cet examen, ou il a été annulé.',
   // states
   loading: 'Chargement…',
   loadingImage: 'Chargement de l’image…',

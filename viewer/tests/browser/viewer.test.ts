@@ -96,6 +96,20 @@ describe.skipIf(reason)('the viewer in a browser', () => {
     await expect.poll(drawn, { timeout: 20_000 }).toBeGreaterThan(8);
   });
 
+  test('shows the report of the exam over the images', async () => {
+    const answered = page.waitForResponse((one) => one.url().endsWith('/report') && one.request().method() === 'GET');
+    await page.getByRole('button', { name: 'Compte rendu' }).click();
+    const answer = await answered;
+    expect(answer.status()).toBe(200);
+    const frame = page.frameLocator('.report iframe');
+    if (answer.headers()['content-type']?.startsWith('text/html')) {
+      await frame.getByText('Pas d’anomalie').waitFor();
+      expect(await frame.locator('script, [onclick], a').count()).toBe(0);
+    } else expect(answer.headers()['content-type']).toBe('application/pdf');
+    await page.keyboard.press('Escape');
+    await expect.poll(() => page.locator('.report').count()).toBe(0);
+  });
+
   test('asks only its own node, within its content security policy', () => {
     expect(outside).toEqual([]);
     expect(violations).toEqual([]);

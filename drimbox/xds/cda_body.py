@@ -1,0 +1,123 @@
+"""The body of a CDA R2 report: what a person reads (HL7 CDA R2 §4.3; level 1: IHE ITI XDS-SD; level 3: PS3.20).
+
+The header is read in `hl7/cda.py`. Everything here comes from outside and is shown in a browser: what leaves is a PDF
+or a picture that begins as one, or a page of our own making (`cda_page.py`).
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from lxml import etree
+
+from drimbox.errors import Malformed, NotAcceptable, NotFound, TooLarge
+from drimbox.xds.cda_page import CDA, build_page, build_text_page, text_of
+
+_MAX_MARKS: Final = 400_000  # tags and attributes: each costs some 100 bytes of tree
+_TOKEN: Final = b"@drimbox-run-%d@"
+_TOKENS: Final = re.compile(r"@drimbox-run-(\d+)@", re.ASCII)
+# Base64 past what libxml2 takes as one text, its line ends written as references or not: no prose has such a run.
+_RUN: Final = re.compile(rb"(?<![A-Za-z0-9+/=\s&#;])[A-Za-z0-9+/=\s&#;]{65536,}")
+_BLANK: Final = re.compile(r"\s+|&#x?[0-9a-fA-F]+;")
+_BEGINS: Final = {
+    "application/pdf": (b"%PDF-",),
+    "image/jpeg": (b"\xff\xd8\xff",),
+    "image/png": (b"\x89PNG\r\n\x1a\n",),
+    "image/gif": (b"GIF87a", b"GIF89a"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ReportBody:
+    """What a browser may show: a PDF, a picture, or an HTML page without script, link or anything from outside."""
+
+    media_type: str
+    content: bytes
+
+
+def read_body(cda: bytes, heading: Sequence[str] = ()) -> ReportBody:
+    """Read what a person is meant to read of a CDA.
+
+    heading: lines to write above a text: whose report it is, and of whom. A document within (level 1) has its own.
+    Raises Malformed, TooLarge, NotFound when there is no body, NotAcceptable when it is in a form nobody can show here.
+    """
+    runs: list[bytes] = []
+    root = _parse(cda, runs)
+    whole = root.find(f"{CDA}component/{CDA}nonXMLBody/{CDA}text")
+    if whole is not None:
+        media_type = (whole.get("mediaType") or "text/plain").lower()
+        if media_type == "text/plain" and whole.get("representation") != "B64":
+            return _page(build_text_page(text_of(whole), heading))
+        content = _decoded(whole, runs)
+        if media_type == "text/plain":
+            return _page(build_text_page(content.decode("utf-8", "replace"), heading))
+        return ReportBody(media_type, _checked(media_type, content))
+    structured = root.find(f"{CDA}component/{CDA}structuredBody")
+    if structured is None:
+        raise NotFound("report", "its CDA has no body")
+    return _page(build_page(structured, heading, lambda media: _picture(media, runs)))
+
+
+def _page(content: bytes) -> ReportBody:
+    return ReportBody("text/html; charset=utf-8", content)
+
+
+def _picture(media: etree._Element, runs: Sequence[bytes]) -> tuple[str, bytes] | None:
+    """Type and bytes of an observationMedia; None when it is no picture a browser can be given."""
+    value = media.find(f"{CDA}value")
+    if value is None:
+        return None
+    media_type = value.get("mediaType", "").lower()
+    try:
+        return (media_type, _checked(media_type, _decoded(value, runs))) if media_type.startswith("image/") else None
+    except (Malformed, NotAcceptable):
+        return None
+
+
+def _checked(media_type: str, content: bytes) -> bytes:
+    """The content, if it begins as what it is called: a browser must not find out by itself what it is."""
+    if media_type not in _BEGINS:
+        raise NotAcceptable("report", "it is neither text, nor PDF, nor a picture a browser shows")
+    if not content.startswith(_BEGINS[media_type]):
+        raise Malformed("report", "its body is not what its mediaType says")
+    return content
+
+
+def _decoded(value: etree._Element, runs: Sequence[bytes]) -> bytes:
+    """The bytes of an ED in base64 (HL7 v3 data types, ED.representation)."""
+    if value.get("compression"):
+        raise NotAcceptable("report", "its body is compressed inside the CDA")
+    text = _TOKENS.sub(lambda token: runs[int(token[1])].decode("ascii"), text_of(value))
+    text = _BLANK.sub("", text).rstrip("=")
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise Malformed("report", "the base64 of its body is damaged") from error
+
+
+def _parse(data: bytes, runs: list[bytes]) -> etree._Element:
+    """The tree, with each long run of base64 in `runs` and a token in its place."""
+    if b"\0" in data or re.search(rb"<!DOCTYPE", data, re.IGNORECASE):
+        raise Malformed("CDA", "it has a DOCTYPE, or is not in UTF-8 nor in ISO 8859: refused")
+    if data.count(b"<") + data.count(b"=") > _MAX_MARKS:
+        raise TooLarge("CDA", f"more than {_MAX_MARKS} tags and attributes")
+    if b"@drimbox-run-" in data:
+        raise Malformed("CDA", "it holds a word that is kept for this program")
+
+    def taken(run: re.Match[bytes]) -> bytes:
+        runs.append(run[0])
+        return _TOKEN % (len(runs) - 1)
+
+    parser = etree.XMLParser(
+        resolve_entities=False, no_network=True, huge_tree=False, load_dtd=False, remove_comments=True, remove_pis=True
+    )
+    try:
+        root = etree.fromstring(_RUN.sub(taken, data), parser)
+    except (etree.XMLSyntaxError, ValueError) as error:  # the parser quotes the text it stumbles on
+        raise Malformed("CDA", "not well-formed XML, or a text in it is over 10 million characters") from error
+    if root.tag != f"{CDA}ClinicalDocument":
+        raise Malformed("CDA", "the root element is not ClinicalDocument of HL7 v3")
+    return root

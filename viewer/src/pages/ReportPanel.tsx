@@ -1,0 +1,51 @@
+import { useEffect, useRef } from 'preact/hooks';
+import { checkReport } from '../api/checkReport';
+import { reportAddress } from '../api/reportAddress';
+import { say } from '../words/say';
+import { NoticePanel } from './NoticePanel';
+import { useAnswer } from './useAnswer';
+
+interface Props {
+  studyUid: string;
+  onClose: () => void;
+}
+
+/** The report over the images, in a frame: it is a document of its own, which this page never reads. */
+export function ReportPanel({ studyUid, onClose }: Props) {
+  const { value: isThere, notice, ask } = useAnswer<true>();
+  const close = useRef<HTMLButtonElement>(null);
+  useEffect(() => {
+    close.current?.focus();
+    ask(() => checkReport(studyUid));
+  }, [studyUid]);
+  const isAbsent = notice?.status === 404;
+  return (
+    <section
+      class="report"
+      aria-label={say('report')}
+      onKeyDown={(event) => {
+        event.stopPropagation();
+        if (event.key === 'Escape') onClose();
+      }}
+    >
+      <div class="heading">
+        <h2>{say('report')}</h2>
+        {isThere && (
+          <a class="button" href={reportAddress(studyUid)} target="_blank" rel="noreferrer">
+            {say('openApart')}
+          </a>
+        )}
+        <button type="button" ref={close} onClick={onClose}>
+          {say('close')}
+        </button>
+      </div>
+      {!isThere && !notice && <p role="status">{say('loading')}</p>}
+      {notice && (
+        <NoticePanel
+          notice={isAbsent ? { ...notice, title: say('reportAbsent'), detail: say('reportAbsentDetail') } : notice}
+        />
+      )}
+      {isThere && <iframe src={reportAddress(studyUid)} title={say('report')} />}
+    </section>
+  );
+}
