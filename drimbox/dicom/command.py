@@ -54,6 +54,10 @@ class _Tag(IntEnum):
     MOVE_ORIGINATOR_MESSAGE_ID = 0x1031
 
 
+_SHORT: Final = 2
+_NUMBERS: Final = (_Tag.PRIORITY, _Tag.STATUS, _Tag.EVENT_TYPE_ID, _Tag.ACTION_TYPE_ID)
+"""Of two bytes (VR US), and not needed to answer."""
+
 _TYPES: Final = {N_EVENT_REPORT_RQ: _Tag.EVENT_TYPE_ID, N_ACTION_RQ: _Tag.ACTION_TYPE_ID}
 
 
@@ -73,7 +77,8 @@ class Command:
 
     message_id: of the request, in the response too. sop_class_uid, sop_uid: Affected or Requested, text from the
     wire, not yet checked. move_destination: an AE title, of a C-MOVE. originator: of the C-MOVE that this C-STORE is
-    part of, who asked for it and in which message. type_id: of the action or of the event.
+    part of, who asked for it and in which message. type_id: of the action or of the event. mistyped: an element
+    that was read over because it has not the length of its type.
     """
 
     field: int
@@ -88,14 +93,19 @@ class Command:
     sub_operations: SubOperations | None = None
     originator: tuple[str, int] | None = None
     type_id: int | None = None
+    mistyped: int | None = None
 
 
 def read_command(data: bytes) -> Command:
-    """Read a command set. Raises Malformed.
+    """Read a command set. Raises Malformed when it could not even be answered.
 
     The group length is not believed: products in service get it wrong. Elements we do not use are skipped.
     """
     elements = dict(_elements(data))
+    mistyped = next((tag for tag in _NUMBERS if len(elements.get(tag, b"  ")) != _SHORT), None)
+    for tag in _NUMBERS if mistyped is not None else ():
+        if len(elements.get(tag, b"")) != _SHORT:
+            elements.pop(tag, None)
     field = _number(elements, _Tag.COMMAND_FIELD)
     identifier = _Tag.MESSAGE_ID_BEING_RESPONDED_TO if field & RESPONSE else _Tag.MESSAGE_ID
     if field == C_CANCEL_RQ:  # the one request that names its message so, PS3.7 §9.3.2.3
@@ -112,6 +122,7 @@ def read_command(data: bytes) -> Command:
         _text(elements, _Tag.MOVE_DESTINATION),
         _sub_operations(elements),
         type_id=next((_number(elements, tag) for tag in _TYPES.values() if tag in elements), None),
+        mistyped=mistyped,
     )
 
 
@@ -191,7 +202,7 @@ def _elements(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 def _number(elements: dict[int, bytes], tag: _Tag) -> int:
     value = elements.get(tag, b"")
-    if len(value) != 2:
+    if len(value) != _SHORT:
         raise Malformed("command set", f"element {tag:04X} is absent or not of two bytes")
     return int.from_bytes(value, "little")
 

@@ -9,15 +9,12 @@ from drimbox import clock
 from drimbox.auth.policy import CALLED_TITLE, USER_IDENTITY
 from drimbox.dicom.command import (
     C_CANCEL_RQ,
-    C_ECHO_RQ,
     C_FIND_RQ,
     C_GET_RQ,
     C_MOVE_RQ,
     C_STORE_RQ,
     N_ACTION_RQ,
-    VERIFICATION,
 )
-from drimbox.dicom.commitment import PUSH_MODEL
 from drimbox.dicom.pdu import (
     CALLED_TITLE_NOT_RECOGNIZED,
     CALLING_TITLE_NOT_RECOGNIZED,
@@ -29,25 +26,26 @@ from drimbox.dicom.pdu import (
     build_associate_accept,
 )
 from drimbox.dicom_scp.commitment import Reports
+from drimbox.dicom_scp.faults import find_fault
 from drimbox.dicom_scp.identities import name_of
 from drimbox.dicom_scp.link import Event, Link, Shared
 from drimbox.dicom_scp.messages import Assembly, Message
-from drimbox.dicom_scp.negotiation import FIND_ROOTS, GET_ROOTS, MOVE_ROOTS, Context, answer, find_rejection
+from drimbox.dicom_scp.negotiation import Context, answer, find_rejection
 from drimbox.dicom_scp.operation import Answer, Operation
 from drimbox.dicom_scp.query import find
 from drimbox.dicom_scp.retrieval import get, move
 from drimbox.dicom_scp.status import (
     COMMIT_STATUS,
     DIMSE_STATUS,
+    DUPLICATE_INVOCATION,
     PROCESSING_FAILURE,
     QUERY_STATUS,
     RETRIEVE_STATUS,
     SUCCESS,
-    UNRECOGNIZED_OPERATION,
     WARNING_SET_ASIDE,
     error_comment,
 )
-from drimbox.errors import Denied, DrimboxError, Malformed, NotAcceptable, Unidentified
+from drimbox.errors import Denied, DrimboxError, Malformed, Unidentified
 from drimbox.flows.commit import Commit
 from drimbox.flows.forward import Forward
 from drimbox.flows.ingest import SetAside
@@ -55,6 +53,7 @@ from drimbox.model import Credentials
 
 log = logging.getLogger(__name__)
 
+_LISTENING: Final = frozenset({C_FIND_RQ, C_GET_RQ, C_MOVE_RQ})
 _REJECTIONS: Final = {CALLED_TITLE: CALLED_TITLE_NOT_RECOGNIZED, USER_IDENTITY: USER_IDENTITY_NOT_ACCEPTED}
 
 
@@ -147,14 +146,28 @@ class Association:
         self._link.reject(rejection)
 
     async def _serve_messages(self, credentials: Credentials, contexts: Mapping[int, Context]) -> None:
+        too_early: Event | None = None  # a request that came while one of its Message ID was under way
         while isinstance(message := await self._next(), Message):
             if message.command.field == C_CANCEL_RQ:  # nothing is under way any more: it has no response of its own
                 continue
             operation = Operation(message, self._link, self._maximum_length)
-            last = await self._perform(operation, credentials, contexts)
+            if message is too_early:
+                message.discard()
+                last = self._refuse(DUPLICATE_INVOCATION, "Message ID: that of an operation under way")
+            else:
+                last = await self._perform(operation, credentials, contexts)
+            too_early = self._find_too_early(message)
             if message.command.field == C_STORE_RQ:
                 self._count(last.status)
             operation.respond(last)
+
+    def _find_too_early(self, message: Message) -> Event | None:
+        """Of the operations that listen while they last: only there can a second one be heard."""
+        if message.command.field not in _LISTENING:
+            return None
+        coming = self._link.expect()
+        event = coming.result() if coming.done() else None
+        return event if isinstance(event, Message) and event.command.message_id == message.command.message_id else None
 
     async def _next(self) -> Event | None:
         """The next event; while it is waited for, reports may be sent."""
@@ -167,36 +180,38 @@ class Association:
     async def _perform(self, operation: Operation, credentials: Credentials, contexts: Mapping[int, Context]) -> Answer:
         """Do what the command says; the last response, or the only one."""
         message, table = operation.message, DIMSE_STATUS
+        field = message.command.field
+        if fault := find_fault(message.command, message.context.abstract_syntax):
+            message.discard()
+            return self._refuse(*fault)
         try:
-            if message.command.field == C_STORE_RQ:
+            if field == C_STORE_RQ:
                 return await self._store(message)
-            if message.command.field == C_ECHO_RQ:
-                if not message.command.sop_class_uid == message.context.abstract_syntax == VERIFICATION:
-                    raise NotAcceptable("SOP class", "C-ECHO is of the Verification SOP class")
-                return Answer(SUCCESS)
-            if message.command.field == C_FIND_RQ and message.context.abstract_syntax in FIND_ROOTS:
+            if field == C_FIND_RQ:
                 table = QUERY_STATUS
                 return await find(operation, self._shared.retrieve, credentials, self._shared.settings.ae_title)
-            if message.command.field == C_GET_RQ and message.context.abstract_syntax in GET_ROOTS:
+            if field == C_GET_RQ:
                 table = RETRIEVE_STATUS
                 return await get(operation, self._shared.retrieve, credentials, contexts)
-            if message.command.field == C_MOVE_RQ and message.context.abstract_syntax in MOVE_ROOTS:
+            if field == C_MOVE_RQ:
                 table = RETRIEVE_STATUS
                 return await move(operation, Forward(self._shared.retrieve, self._shared.settings), credentials)
-            if message.command.field == N_ACTION_RQ and message.context.abstract_syntax == PUSH_MODEL:
+            if field == N_ACTION_RQ:
                 table = COMMIT_STATUS
                 archive, admit = self._shared.retrieve.archive, self._shared.retrieve.admit
                 return await self._reports.ask(message, Commit(archive, admit, self._shared.settings), credentials)
-            return Answer(UNRECOGNIZED_OPERATION, "not offered here")
+            return Answer(SUCCESS)  # C-ECHO
         except DrimboxError as refusal:
-            status = table[type(refusal)]
-            extra = {"status": f"{status:04X}", "what": refusal.what, "why": refusal.why, "detail": refusal.detail}
-            log.warning("operation_refused", extra=extra | {"address": self._link.address})
-            return Answer(status, error_comment(str(refusal)))
+            return self._refuse(table[type(refusal)], str(refusal), refusal.detail)
         except Exception:
             incident = secrets.token_hex(4)
             log.exception("dimse_bug", extra={"incident": incident})
             return Answer(PROCESSING_FAILURE, f"incident {incident}")
+
+    def _refuse(self, status: int, why: str, detail: str = "") -> Answer:
+        extra = {"status": f"{status:04X}", "why": why, "detail": detail, "address": self._link.address}
+        log.warning("operation_refused", extra=extra)
+        return Answer(status, error_comment(why))
 
     async def _store(self, message: Message) -> Answer:
         if message.refused is not None:

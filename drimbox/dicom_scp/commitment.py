@@ -23,7 +23,7 @@ from drimbox.dicom_scp.messages import Message
 from drimbox.dicom_scp.operation import Answer
 from drimbox.dicom_scp.query import identifier_of
 from drimbox.dicom_scp.status import NO_SUCH_ACTION, SUCCESS
-from drimbox.errors import DrimboxError, NotAcceptable, NotFound
+from drimbox.errors import DrimboxError, NotFound
 from drimbox.flows.commit import Commit, Owed
 from drimbox.model import Credentials
 
@@ -48,10 +48,8 @@ class Reports:
         self._message_id = 0
 
     async def ask(self, message: Message, commit: Commit, credentials: Credentials) -> Answer:
-        """Serve an N-ACTION. Raises NotAcceptable, NotFound, Malformed, TooLarge, NoSpace, Unavailable."""
+        """Serve an N-ACTION. Raises NotFound, Malformed, TooLarge, NoSpace, Unavailable."""
         command, context = message.command, message.context
-        if command.sop_class_uid != PUSH_MODEL:
-            raise NotAcceptable("SOP class", "not the abstract syntax of its presentation context")
         if command.sop_uid != PUSH_MODEL_INSTANCE:
             raise NotFound("SOP instance", "not the well-known one of Storage Commitment")
         if command.type_id != REQUEST_COMMITMENT:

@@ -9,7 +9,7 @@ from drimbox.dicom_scp.messages import Message
 from drimbox.dicom_scp.negotiation import FIND_ROOTS
 from drimbox.dicom_scp.operation import Answer, Operation
 from drimbox.dicom_scp.status import CANCELLED, PENDING, PENDING_PARTIAL, SUCCESS
-from drimbox.errors import Malformed, NotAcceptable, TooLarge
+from drimbox.errors import Malformed, TooLarge
 from drimbox.flows.retrieve import Retrieve
 from drimbox.model import Credentials
 
@@ -24,8 +24,6 @@ async def find(operation: Operation, retrieve: Retrieve, credentials: Credential
     """
     message = operation.message
     root = FIND_ROOTS[message.context.abstract_syntax]
-    if message.command.sop_class_uid != message.context.abstract_syntax:
-        raise NotAcceptable("SOP class", "not the abstract syntax of its presentation context")
     transfer_syntax = message.context.transfer_syntax
     identifier = await asyncio.to_thread(read_identifier, identifier_of(message), transfer_syntax, root)
     search = build_search(identifier, MOST_ANSWERS)

@@ -14,7 +14,7 @@ from drimbox.dicom_scp.negotiation import GET_ROOTS, MOVE_ROOTS, Context
 from drimbox.dicom_scp.operation import Answer, Operation
 from drimbox.dicom_scp.query import identifier_of
 from drimbox.dicom_scp.status import CANCELLED, DIMSE_STATUS, PENDING, SOP_CLASS_NOT_SUPPORTED, SUCCESS, WARNING_FAILED
-from drimbox.errors import Corrupt, NotAcceptable, TooLarge
+from drimbox.errors import Corrupt, TooLarge
 from drimbox.flows.forward import Forward, Send
 from drimbox.flows.retrieve import Offer, Retrieve
 from drimbox.model import Credentials
@@ -72,8 +72,6 @@ async def select(
     """The instances that a request names. what: for the trail."""
     context = message.context
     root = roots[context.abstract_syntax]
-    if message.command.sop_class_uid != context.abstract_syntax:
-        raise NotAcceptable("SOP class", "not the abstract syntax of its presentation context")
     identifier = await asyncio.to_thread(read_identifier, identifier_of(message), context.transfer_syntax, root)
     offers = await retrieve.select(credentials, build_selection(identifier, root, _MOST_SELECTED), what)
     if len(offers) > _MOST_SUB_OPERATIONS:

@@ -24,7 +24,13 @@ CANCELLED: Final = 0xFE00
 WARNING_FAILED: Final = 0xB000  # sub-operations complete, some failed
 SOP_CLASS_NOT_SUPPORTED: Final = 0x0122
 PROCESSING_FAILURE: Final = 0x0110
+
+# Of any request, PS3.7 annex C.5
+INVALID_INSTANCE: Final = 0x0117  # the UID breaks the rules of UIDs
+NO_SUCH_CLASS: Final = 0x0118  # SOP_CLASS_NOT_SUPPORTED of the DIMSE-N services
+DUPLICATE_INVOCATION: Final = 0x0210
 UNRECOGNIZED_OPERATION: Final = 0x0211
+MISTYPED_ARGUMENT: Final = 0x0212
 
 DIMSE_STATUS: Final[dict[type[DrimboxError], int]] = {
     Malformed: 0xC000,  # cannot understand
@@ -52,7 +58,7 @@ RETRIEVE_STATUS: Final[dict[type[DrimboxError], int]] = QUERY_STATUS | {  # PS3.
 
 COMMIT_STATUS: Final[dict[type[DrimboxError], int]] = DIMSE_STATUS | {  # PS3.7 §10.1.4.1.10
     Malformed: 0x0115,  # invalid argument value
-    NotAcceptable: 0x0118,  # no such SOP class
+    NotAcceptable: NO_SUCH_CLASS,
     TooLarge: 0x0213,  # resource limitation
     NoSpace: 0x0213,
 }

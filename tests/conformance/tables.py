@@ -140,11 +140,14 @@ MEANING = {  # PS3.4 tables B.2-1 and C.4-1 to C.4-3, PS3.7 annex C
     0x0110: "Processing failure",
     0x0112: "No such SOP instance",
     0x0115: "Invalid argument value",
+    0x0117: "Invalid SOP instance",
     0x0118: "No such SOP class",
     0x0122: "SOP class not supported",
     0x0123: "No such action type",
     0x0124: "Not authorized",
+    0x0210: "Duplicate invocation",
     0x0211: "Unrecognized operation",
+    0x0212: "Mistyped argument",
     0x0213: "Resource limitation",
     0xA700: "Refused: out of resources",
     0xA701: "Refused: out of resources, unable to calculate number of matches",
@@ -159,7 +162,7 @@ MEANING = {  # PS3.4 tables B.2-1 and C.4-1 to C.4-3, PS3.7 annex C
 }
 NO_ANSWER = "the index, the trail or the medium fails; the log has the incident"
 NOT_UNDERSTOOD = "the Identifier, or a value in it, cannot be understood"
-WRONG_MODEL = "no Query/Retrieve Level of the model, or not the SOP class of the context"
+WRONG_MODEL = "no Query/Retrieve Level of the model"
 
 
 def _statuses(said: Mapping[int, str], leaves: Mapping[type[DrimboxError], str], codes: Mapping[type, int]) -> str:
@@ -171,15 +174,26 @@ def _statuses(said: Mapping[int, str], leaves: Mapping[type[DrimboxError], str],
     return table(["status", "meaning", "when"], rows)
 
 
+def request_statuses() -> str:
+    """Of any service, before it looks at the data set."""
+    said = {
+        status.SOP_CLASS_NOT_SUPPORTED: "a DIMSE-C request names no SOP class, or another than its context is for",
+        status.NO_SUCH_CLASS: "N-ACTION names no SOP class, or another than its context is for",
+        status.INVALID_INSTANCE: "C-STORE, N-ACTION: the SOP Instance UID is absent, or is no UID",
+        status.DUPLICATE_INVOCATION: "it came while a C-FIND, C-GET or C-MOVE of its Message ID was under way",
+        status.UNRECOGNIZED_OPERATION: "not an operation of the SOP class of the presentation context",
+        status.MISTYPED_ARGUMENT: "a priority or type that is not of two bytes",
+    }
+    return _statuses(said, {}, status.DIMSE_STATUS)
+
+
 def store_statuses() -> str:
     said = {
         status.SUCCESS: "the instance is durable; also when the same bytes were sent again",
         status.WARNING_SET_ASIDE: "the SOP Instance UID is kept with other bytes: these are durable too, set aside",
-        status.UNRECOGNIZED_OPERATION: "a command that is not offered",
     }
     leaves: dict[type[DrimboxError], str] = {
         errors.Malformed: "the data set cannot be understood, or is not what the command announced",
-        errors.NotAcceptable: "not the SOP class of the presentation context",
         errors.TooLarge: "the object passes `dicom.max_object_bytes`, or a limit of depth or count",
         errors.NoSpace: "the volume is full",
         errors.Unavailable: NO_ANSWER,
@@ -231,7 +245,6 @@ def commitment_statuses() -> str:
     }
     leaves: dict[type[DrimboxError], str] = {
         errors.NotFound: "not the well-known instance",
-        errors.NotAcceptable: "another SOP class",
         errors.Malformed: "the Action Information, its Transaction UID, or a UID in it cannot be understood",
         errors.TooLarge: "the Action Information is too long",
         errors.NoSpace: "the volume is full",
@@ -354,6 +367,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "implementation": implementation,
     "rejections": rejections,
     "transfer syntaxes": transfer_syntaxes,
+    "request statuses": request_statuses,
     "C-STORE statuses": store_statuses,
     "C-FIND attributes": find_attributes,
     "C-FIND statuses": find_statuses,

@@ -211,13 +211,13 @@ def test_a_response_is_cut_to_what_the_other_side_receives(stage: Stage) -> None
     [
         (Command(0x0020, 5, CT, has_data_set=True), 1, 0x0211),  # C-FIND
         (Command(0x0140, 5, CT), 1, 0x0211),  # N-CREATE
-        (Command(C_ECHO_RQ, 5, CT), 1, 0x0122),
+        (Command(C_ECHO_RQ, 5, CT), 1, 0x0211),
         (Command(C_ECHO_RQ, 5, CT), 3, 0x0122),
         (Command(C_STORE_RQ, 5, "1.2.840.10008.5.1.4.1.1.4", "1.2.3", True), 1, 0x0122),
-        (Command(C_STORE_RQ, 5, VERIFICATION, "1.2.3", True), 3, 0x0122),
-        (Command(C_STORE_RQ, 5, CT, "../../1.2", True), 1, 0xC000),
-        (Command(C_STORE_RQ, 5, CT, "1." * 33 + "1", True), 1, 0xC000),
-        (Command(C_STORE_RQ, 5, CT, "", True), 1, 0xC000),
+        (Command(C_STORE_RQ, 5, VERIFICATION, "1.2.3", True), 3, 0x0211),
+        (Command(C_STORE_RQ, 5, CT, "../../1.2", True), 1, 0x0117),
+        (Command(C_STORE_RQ, 5, CT, "1." * 33 + "1", True), 1, 0x0117),
+        (Command(C_STORE_RQ, 5, CT, "", True), 1, 0x0117),
         (Command(C_STORE_RQ, 5, CT, "1.2.3", False), 1, 0xC000),
     ],
 )

@@ -209,7 +209,7 @@ def test_what_is_no_data_set_is_refused_and_the_association_goes_on(house: House
         scu.send(question(bytes(2**18 + 2), 8))
         assert scu.response().status == 0xA700
         scu.send(question(ALL_STUDIES, 9, PATIENT_ROOT))
-        assert scu.response().status == 0xA900
+        assert scu.response().status == 0x0122
         scu.send(question(ALL_STUDIES, 10))
         assert statuses(scu) == [0xFF00] * 5 + [0x0000]
         scu.release()

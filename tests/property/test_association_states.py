@@ -170,7 +170,7 @@ class Model:
             case "echo":
                 self._answer(0x0000)
             case "echo in the storing context":
-                self._answer(0x0122)
+                self._answer(0x0211)
             case "store without data set":
                 self._answer(0xC000)
             case "operation of no kind":
