@@ -12,7 +12,7 @@ from drimbox.dicom.charset import UNDECLARED, decode_text, read_charset
 from drimbox.dicom.dictionary import US_OR_SS, vr_of
 from drimbox.dicom.elements import ITEM, ElementReader, Limits
 from drimbox.dicom.levels import MATCHED
-from drimbox.dicom.match import UNIVERSAL, Criterion, Level, OneOf, Query, criterion
+from drimbox.dicom.match import UNIVERSAL, Criterion, Level, OneOf, Query, criterion, together
 from drimbox.dicom.part10 import InMemory
 from drimbox.dicom.scan import INDEXED
 from drimbox.dicom.uid import TRANSFER_SYNTAXES, TransferSyntax
@@ -114,15 +114,20 @@ def _read_level(keys: Mapping[str, str], root: Root) -> QueryLevel:
     raise NotAcceptable("Identifier", "no Query/Retrieve Level of this model")
 
 
-def build_search(identifier: Identifier, most: int) -> Search:
+def build_search(identifier: Identifier, most: int, *, fuzzy: bool = False, combined: bool = False) -> Search:
     """What to look for. Keys above the level are matched like others: a relational query needs no more.
+
+    fuzzy: names are matched nearly (PS3.4 §C.2.2.2.1.1). combined: the ranges of a date and its time are one range
+    (§C.2.2.2.5); both only where that was negotiated.
 
     A key that is not supported is not matched, and answered without value (PS3.4 §C.2.2.1.3). Raises Malformed,
     TooLarge.
     """
     level = _SEARCHED[identifier.level]
     supported = _PATIENT if identifier.level == "PATIENT" else MATCHED[level]
-    criteria = _criteria({tag: value for tag, value in identifier.keys.items() if tag[:8] in supported})
+    criteria = _criteria({tag: value for tag, value in identifier.keys.items() if tag[:8] in supported}, fuzzy=fuzzy)
+    if combined:
+        criteria = together(criteria)
     include = frozenset(identifier.wanted)
     counted: frozenset[str] = frozenset()
     if identifier.level == "PATIENT":
@@ -132,15 +137,18 @@ def build_search(identifier: Identifier, most: int) -> Search:
     return Search(Query(level, criteria, include, most, 0), is_partial)
 
 
-def build_selection(identifier: Identifier, root: Root, most: int) -> Query:
+def build_selection(identifier: Identifier, root: Root, most: int, *, relational: bool = False) -> Query:
     """What to retrieve: one value of each unique key above the level, one or more of that of the level.
 
-    Only unique keys select (PS3.4 §C.4.2.2.1, §C.4.3.2.1). Raises NotAcceptable, Malformed, TooLarge.
+    Only unique keys select (PS3.4 §C.4.2.2.1, §C.4.3.2.1). relational: those above the level may be left out
+    (§C.4.2.2.2, §C.4.3.2.2). Raises NotAcceptable, Malformed, TooLarge.
     """
     levels = get_args(QueryLevel)[0 if root == "patient" else 1 :]
     needed = levels[: levels.index(identifier.level) + 1]
     criteria = _criteria({_UNIQUE[level]: identifier.keys.get(_UNIQUE[level], "") for level in needed})
     for level in needed:
+        if relational and level != identifier.level and not identifier.keys.get(_UNIQUE[level]):
+            continue
         named = criteria.get(_UNIQUE[level])
         count = len(named.values) if isinstance(named, OneOf) else 0
         if count == 0 or (count > 1 and (level != identifier.level or level == "PATIENT")):
@@ -148,8 +156,8 @@ def build_selection(identifier: Identifier, root: Root, most: int) -> Query:
     return Query(_SEARCHED[identifier.level], criteria, frozenset(_UNIQUE.values()), most, 0)
 
 
-def _criteria(keys: Mapping[str, str]) -> dict[str, Criterion]:
-    read = {tag: criterion(tag, value) for tag, value in keys.items() if value and tag not in _NOT_MATCHED}
+def _criteria(keys: Mapping[str, str], *, fuzzy: bool = False) -> dict[str, Criterion]:
+    read = {tag: criterion(tag, value, fuzzy=fuzzy) for tag, value in keys.items() if value and tag not in _NOT_MATCHED}
     return {tag: one for tag, one in read.items() if one != UNIVERSAL}
 
 

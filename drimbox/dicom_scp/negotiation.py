@@ -56,19 +56,39 @@ _PLAIN: Final = frozenset(
     {IMPLICIT_LITTLE_ENDIAN, EXPLICIT_LITTLE_ENDIAN, EXPLICIT_BIG_ENDIAN}
 )  # for what we read and write
 _ONE_AT_A_TIME: Final = (1, 1)
-_FIND_EXTENDED: Final = bytes((1, 0, 0, 0, 0))  # relational queries, and nothing else (PS3.4 §C.5.1.1)
-_RETRIEVE_EXTENDED: Final = bytes((0, 0))  # no relational retrieval (§C.5.2.1, §C.5.3.1)
+# Relational queries, combined date and time, fuzzy names; no time zone adjustment, no other views (PS3.4 §C.5.1.1).
+_FIND_EXTENDED: Final = bytes((1, 1, 1, 0, 0))
+_RETRIEVE_EXTENDED: Final = bytes((1, 0))  # relational retrieval; no other views (§C.5.2.1, §C.5.3.1)
 _NAME_ANSWER: Final = b""  # to a user that is named there is nothing to tell (PS3.7 annex D.3.3.7.2)
 _STORAGE_EXTENDED: Final = bytes((2, 0, 3, 0, 0, 0))  # level 2 (full), signatures level 3, no coercion (§B.3.1)
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """A presentation context in force. Its UIDs are checked. is_receiver: the requestor takes C-STORE in it."""
+    """A presentation context in force. Its UIDs are checked. is_receiver: the requestor takes C-STORE in it.
+
+    extended: of a query or retrieval, what was agreed on, byte by byte.
+    """
 
     abstract_syntax: str
     transfer_syntax: str
     is_receiver: bool = False
+    extended: bytes = b""
+
+    @property
+    def is_relational(self) -> bool:
+        """May a query or retrieval leave out the unique keys above its level?"""
+        return self.extended[:1] == b"\1"
+
+    @property
+    def is_combined(self) -> bool:
+        """Are a date and its time one moment in a query?"""
+        return self.extended[1:2] == b"\1"
+
+    @property
+    def is_fuzzy(self) -> bool:
+        """Are names in a query matched nearly?"""
+        return self.extended[2:3] == b"\1"
 
 
 def find_rejection(request: AssociateRequest) -> Rejection | None:
@@ -94,8 +114,15 @@ def answer(
     accepted = {proposed.abstract_syntax for proposed, _ in pairs}
     roles = tuple(_answer_role(role, accepted) for role in request.user.roles if role.sop_class_uid in accepted)
     receiving = {role.sop_class_uid for role in roles if role.scp}
+    extended = tuple(_answer_extended(one) for one in request.user.extended if one.sop_class_uid in accepted)
+    agreed = {one.sop_class_uid: one.information for one in extended if one.sop_class_uid in _IDENTIFIED}
     contexts = {
-        answered.id: Context(proposed.abstract_syntax, answered.transfer_syntax, proposed.abstract_syntax in receiving)
+        answered.id: Context(
+            proposed.abstract_syntax,
+            answered.transfer_syntax,
+            proposed.abstract_syntax in receiving,
+            agreed.get(proposed.abstract_syntax, b""),
+        )
         for proposed, answered in pairs
     }
     user = UserInformation(
@@ -104,7 +131,7 @@ def answer(
         IMPLEMENTATION_VERSION_NAME,
         _ONE_AT_A_TIME if request.user.window is not None else None,
         roles,
-        tuple(_answer_extended(one) for one in request.user.extended if one.sop_class_uid in accepted),
+        extended,
         identity_answer=_NAME_ANSWER if is_user_accepted and _is_answer_wanted(request) else None,
     )
     accept = AssociateAccept(request.called, request.calling, answers, user, reserved=request.reserved)

@@ -26,7 +26,8 @@ async def find(operation: Operation, retrieve: Retrieve, credentials: Credential
     root = FIND_ROOTS[message.context.abstract_syntax]
     transfer_syntax = message.context.transfer_syntax
     identifier = await asyncio.to_thread(read_identifier, identifier_of(message), transfer_syntax, root)
-    search = build_search(identifier, MOST_ANSWERS)
+    context = message.context
+    search = build_search(identifier, MOST_ANSWERS, fuzzy=context.is_fuzzy, combined=context.is_combined)
     found, is_more = await retrieve.search(credentials, search.query)
     if identifier.level == "PATIENT":
         found = await asyncio.to_thread(group_patients, found)

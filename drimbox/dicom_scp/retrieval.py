@@ -73,7 +73,8 @@ async def select(
     context = message.context
     root = roots[context.abstract_syntax]
     identifier = await asyncio.to_thread(read_identifier, identifier_of(message), context.transfer_syntax, root)
-    offers = await retrieve.select(credentials, build_selection(identifier, root, _MOST_SELECTED), what)
+    selection = build_selection(identifier, root, _MOST_SELECTED, relational=context.is_relational)
+    offers = await retrieve.select(credentials, selection, what)
     if len(offers) > _MOST_SUB_OPERATIONS:
         raise TooLarge("retrieval", f"more than {_MOST_SUB_OPERATIONS} instances")
     return offers

@@ -12,6 +12,7 @@ from making import ct
 from pydicom import Dataset
 from pydicom.uid import ImplicitVRLittleEndian
 from pynetdicom import AE, evt
+from pynetdicom.pdu_primitives import SOPClassExtendedNegotiation
 
 from drimbox.dicom.command import C_CANCEL_RQ, C_MOVE_RQ, Command, build_command
 from drimbox.dicom.pdu import build_data
@@ -80,10 +81,14 @@ def asked(level: str = "STUDY", **keys: Any) -> Dataset:
     return made
 
 
-def move(house: House, identifier: Dataset, to: str = "THIRD", root: str = STUDY_MOVE) -> list[Any]:
+def move(
+    house: House, identifier: Dataset, to: str = "THIRD", root: str = STUDY_MOVE, *, relational: bool = False
+) -> list[Any]:
     ae = AE("PEER")
     ae.add_requested_context(root)
-    association = ae.associate(*house.stage.place)
+    item = SOPClassExtendedNegotiation()
+    item.sop_class_uid, item.service_class_application_information = root, b"\1"
+    association = ae.associate(*house.stage.place, ext_neg=[item] if relational else [])
     assert association.is_established
     try:
         return list(association.send_c_move(identifier, to, root, msg_id=42))
@@ -115,6 +120,13 @@ def test_one_series_and_all_of_a_patient(house: House, third: Third) -> None:
     assert set(third.arrived) == {f"{STUDY}.2.1"}
     move(house, asked("PATIENT", PatientID="IPP101"), root=PATIENT_MOVE)
     assert third.arrived == house.kept(STUDY)
+
+
+def test_a_series_without_its_study_where_that_was_agreed(house: House, third: Third) -> None:
+    ((status, _),) = move(house, asked("SERIES", SeriesInstanceUID=f"{STUDY}.2"))
+    assert (status.Status, third.arrived) == (0xA900, {})
+    move(house, asked("SERIES", SeriesInstanceUID=f"{STUDY}.2"), relational=True)
+    assert set(third.arrived) == {f"{STUDY}.2.1"}
 
 
 def test_nothing_that_matches_is_success_of_nothing(house: House, third: Third) -> None:

@@ -11,6 +11,7 @@ from making import ct
 from pydicom import Dataset, dcmread
 from pydicom.sequence import Sequence
 from pynetdicom import AE
+from pynetdicom.pdu_primitives import SOPClassExtendedNegotiation
 
 from drimbox.dicom.command import C_CANCEL_RQ, C_FIND_RQ, Command, build_command
 from drimbox.dicom.pdu import build_data
@@ -73,11 +74,15 @@ def asked(level: str, **keys: Any) -> Dataset:
     return made
 
 
-def find(house: House, identifier: Dataset, root: str = STUDY_ROOT, syntax: str = EXPLICIT) -> list[Any]:
-    """Every response: status, and the identifier of the pending ones."""
+def find(
+    house: House, identifier: Dataset, root: str = STUDY_ROOT, syntax: str = EXPLICIT, extended: bytes = b""
+) -> list[Any]:
+    """Every response: status, and the identifier of the pending ones. extended: what is asked for when it is opened."""
     ae = AE("PEER")
     ae.add_requested_context(root, syntax)
-    association = ae.associate(*house.stage.place)
+    item = SOPClassExtendedNegotiation()
+    item.sop_class_uid, item.service_class_application_information = root, extended or b"\0"
+    association = ae.associate(*house.stage.place, ext_neg=[item] if extended else [])
     assert association.is_established
     try:
         return list(association.send_c_find(identifier, root))
@@ -146,6 +151,25 @@ def test_a_relational_query_is_answered(house: House) -> None:
     keys = asked("SERIES", PatientName="martin*", Modality="MR", SeriesInstanceUID="")
     found = sorted(identifier.SeriesInstanceUID for _, identifier in find(house, keys)[:-1])
     assert found == [f"{ROOT}.4.2", f"{ROOT}.5.2"]
+
+
+def test_a_date_and_its_time_are_one_moment_where_that_was_agreed(house: House) -> None:
+    """From New Year's Eve 23:00 to 10 January 12:00: of two ranges the times of day exclude each other."""
+    keys = asked("STUDY", StudyDate="20251231-20260110", StudyTime="230000-120000", StudyInstanceUID="")
+    assert studies_found(find(house, keys)) == []
+    assert studies_found(find(house, keys, extended=b"\1\0\1")) == []
+    assert studies_found(find(house, keys, extended=b"\0\1")) == [f"{ROOT}.1", f"{ROOT}.4"]
+
+
+def test_names_are_matched_nearly_where_that_was_agreed(house: House) -> None:
+    keys = asked("STUDY", PatientName="ane marttin", StudyInstanceUID="")
+    assert studies_found(find(house, keys)) == []
+    assert studies_found(find(house, keys, extended=b"\1\1\0")) == []
+    assert studies_found(find(house, keys, extended=b"\1\1\1")) == []
+    keys.PatientName = "anne marttin"
+    assert studies_found(find(house, keys, extended=b"\0\0\1")) == [f"{ROOT}.4", f"{ROOT}.5"]
+    patients = find(house, asked("PATIENT", PatientName="marttin", PatientID=""), PATIENT_ROOT, extended=b"\1\1\1")
+    assert sorted(identifier.PatientID for _, identifier in patients[:-1]) == ["P4", "P5"]
 
 
 def test_keys_that_are_not_supported_are_told(house: House) -> None:

@@ -13,7 +13,7 @@ from making import ct
 from pydicom import Dataset, dcmread
 from pydicom.uid import ImplicitVRLittleEndian
 from pynetdicom import AE, evt
-from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
+from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation, SOPClassExtendedNegotiation
 from pynetdicom.presentation import build_role
 
 from drimbox.dicom.command import C_CANCEL_RQ, C_GET_RQ, C_STORE_RQ, RESPONSE, Command, build_command
@@ -53,7 +53,13 @@ def asked(level: str, **keys: Any) -> Dataset:
 
 
 def get(
-    house: House, identifier: Dataset, root: str = STUDY_GET, syntax: str = EXPLICIT, status: int = 0
+    house: House,
+    identifier: Dataset,
+    root: str = STUDY_GET,
+    syntax: str = EXPLICIT,
+    status: int = 0,
+    *,
+    relational: bool = False,
 ) -> tuple[dict[str, bytes], list[Any]]:
     """What arrived, by SOP Instance UID, and every response. status: what we answer to each C-STORE."""
     arrived: dict[str, bytes] = {}
@@ -66,8 +72,13 @@ def get(
     ae.add_requested_context(root)
     ae.add_requested_context(CT, syntax)
     role: SCP_SCU_RoleSelectionNegotiation = build_role(CT, scp_role=True)
-    association = ae.associate(*house.stage.place, ext_neg=[role], evt_handlers=[(evt.EVT_C_STORE, take)])
+    item = SOPClassExtendedNegotiation()
+    item.sop_class_uid, item.service_class_application_information = root, b"\1\1"
+    negotiated = [role, item] if relational else [role]
+    association = ae.associate(*house.stage.place, ext_neg=negotiated, evt_handlers=[(evt.EVT_C_STORE, take)])
     assert association.is_established
+    if relational:  # other views of a multi-frame are not made
+        assert association.acceptor.sop_class_extended == {root: b"\1\0"}
     try:
         responses = list(association.send_c_get(identifier, root))
     finally:
@@ -111,6 +122,24 @@ def test_what_is_named_arrives_as_it_was_kept(house: House, root: str, keys: dic
     assert counts(responses[-1][0]) == (None, len(uids), 0, 0)
     if uids:
         assert counts(responses[0][0]) == (len(uids) - 1, 1, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("root", "keys", "uids"),
+    [
+        (STUDY_GET, {"level": "SERIES", "SeriesInstanceUID": f"{STUDY}.2"}, ["2.1"]),
+        (STUDY_GET, {"level": "IMAGE", "SOPInstanceUID": [f"{STUDY}.1.2", f"{STUDY}.2.1", "1.2.3"]}, ["1.2", "2.1"]),
+        (STUDY_GET, {"level": "IMAGE", "StudyInstanceUID": OTHER, "SOPInstanceUID": f"{STUDY}.1.2"}, []),
+        (PATIENT_GET, {"level": "STUDY", "StudyInstanceUID": STUDY}, ["1.1", "1.2", "2.1"]),
+    ],
+)
+def test_a_relational_retrieval_leaves_out_what_is_above(
+    house: House, root: str, keys: dict[str, Any], uids: list[str]
+) -> None:
+    arrived, responses = get(house, asked(**keys), root, relational=True)
+    kept = house.kept(STUDY)
+    assert arrived == {f"{STUDY}.{uid}": kept[f"{STUDY}.{uid}"] for uid in uids}
+    assert responses[-1][0].Status == 0x0000
 
 
 def test_all_of_a_patient(house: House) -> None:

@@ -139,6 +139,28 @@ def test_only_unique_keys_select_what_is_retrieved(root: str, keys: dict[str, ob
         assert "00100010" not in build_selection(identifier, root, 9).criteria
 
 
+@pytest.mark.parametrize(
+    ("root", "keys", "wrong"),
+    [
+        ("study", {"QueryRetrieveLevel": "SERIES", "SeriesInstanceUID": ["1.2", "1.3"]}, False),
+        ("study", {"QueryRetrieveLevel": "IMAGE", "SOPInstanceUID": "1.2"}, False),
+        ("study", {"QueryRetrieveLevel": "IMAGE", "StudyInstanceUID": "1", "SOPInstanceUID": "1.2"}, False),
+        ("study", {"QueryRetrieveLevel": "SERIES", "StudyInstanceUID": "1"}, True),
+        ("study", {"QueryRetrieveLevel": "IMAGE", "StudyInstanceUID": ["1", "2"], "SOPInstanceUID": "1.2"}, True),
+        ("patient", {"QueryRetrieveLevel": "STUDY", "StudyInstanceUID": "1"}, False),
+        ("patient", {"QueryRetrieveLevel": "STUDY", "PatientID": "A*", "StudyInstanceUID": "1"}, True),
+        ("patient", {"QueryRetrieveLevel": "PATIENT"}, True),
+    ],
+)
+def test_a_relational_retrieval_needs_the_key_of_its_level(root: str, keys: dict[str, object], wrong: bool) -> None:
+    identifier = read_identifier(encoded(**keys), EXPLICIT, root)
+    if wrong:
+        with pytest.raises(NotAcceptable):
+            build_selection(identifier, root, 9, relational=True)
+    else:
+        assert len(build_selection(identifier, root, 9, relational=True).criteria) == len(keys) - 1
+
+
 @pytest.mark.parametrize("syntax", SYNTAXES)
 def test_an_answer_has_what_was_asked_and_nothing_else(syntax: str) -> None:
     asked = encoded(

@@ -1,5 +1,7 @@
 """PDUs against bytes worked by hand from PS3.8 §9.3, and against another implementation's encoder and decoder."""
 
+from dataclasses import replace
+
 import pytest
 from pynetdicom import pdu as peer
 from pynetdicom.pdu_primitives import (
@@ -190,7 +192,7 @@ def test_one_context_identifier_twice_is_malformed() -> None:
 def test_extended_negotiation_is_answered_by_service() -> None:
     find, move, ct = "1.2.840.10008.5.1.4.1.2.2.1", "1.2.840.10008.5.1.4.1.2.2.2", "1.2.840.10008.5.1.4.1.1.2"
     asked = (
-        Extended(find, b"\1\1\1"),
+        Extended(find, b"\1\1\1\1\1\1\1"),
         Extended(move, b"\1"),
         Extended(ct, b"\0"),
         Extended("1.2.840.10008.1.20.1", b"\1"),
@@ -202,5 +204,16 @@ def test_extended_negotiation_is_answered_by_service() -> None:
     read = read_associate_request(build_associate_request(request)[6:])
     assert read.user.extended == asked
     accept, _ = answer(read, 16384)
-    # PS3.4 C.5.1.1: relational queries only; C.5.2.1: none; B.3.1: level 2, signature level 3, nothing coerced.
-    assert accept.user.extended == (Extended(find, b"\1\0\0"), Extended(move, b"\0"), Extended(ct, b"\2\0\3\0\0\0"))
+    # PS3.4 C.5.1.1: relational, combined date and time, fuzzy; no time zone, no multi-frame views; C.5.2.1: relational;
+    # B.3.1: level 2, signature level 3, nothing coerced.
+    assert accept.user.extended == (
+        Extended(find, b"\1\1\1\0\0"),
+        Extended(move, b"\1"),
+        Extended(ct, b"\2\0\3\0\0\0"),
+    )
+    unasked = replace(request, user=UserInformation(16384, "1.2.3", extended=(Extended(find, b"\0\0\1"),)))
+    accept, contexts = answer(unasked, 16384)
+    assert accept.user.extended == (Extended(find, b"\0\0\1"),)
+    assert [(c.is_relational, c.is_combined, c.is_fuzzy) for c in contexts.values()] == [
+        (False, False, True), (False, False, False), (False, False, False),
+    ]  # fmt: skip
