@@ -39,19 +39,21 @@ class Route:
 _STUDY = "studies/{study}"
 _SERIES = f"{_STUDY}/series/{{series}}"
 _SOP = f"{_SERIES}/instances/{{instance}}"
+_DESCRIBED = ("application/dicom+json", 'multipart/related; type="application/dicom+xml"')
+_SHOWN = ("text/html", "text/plain", "application/pdf", "text/xml", "video/mpeg", "video/mp4")
 _SEARCHES = ("studies", "series", "instances", f"{_STUDY}/series", f"{_STUDY}/instances", f"{_SERIES}/instances")
 
 ROUTES: Final = (
     Route("Capabilities", "GET", "", ("application/json",)),
     *(Route("Search", "GET", path, _FOUND) for path in _SEARCHES),
     *(Route("Retrieve", "GET", path, (_INSTANCE_PARTS,)) for path in (_STUDY, _SERIES, _SOP)),
-    *(Route("Retrieve", "GET", f"{path}/metadata", ("application/dicom+json",)) for path in (_STUDY, _SERIES, _SOP)),
+    *(Route("Retrieve", "GET", f"{path}/metadata", _DESCRIBED) for path in (_STUDY, _SERIES, _SOP)),
     Route("Retrieve", "GET", f"{_SOP}/frames/{{frames}}", ('multipart/related; type="application/octet-stream"',)),
     Route("Retrieve", "GET", f"{_SOP}/bulkdata/{{path...}}", ("application/octet-stream",)),
     *(
-        Route("Retrieve", "GET", f"{path}/{form}", PICTURES)
-        for path in (_STUDY, _SERIES, _SOP, f"{_SOP}/frames/{{frames}}")
-        for form in ("rendered", "thumbnail")
+        Route("Retrieve", "GET", f"{path}/{form}", kinds)
+        for path, shown in (*((one, _SHOWN) for one in (_STUDY, _SERIES, _SOP)), (f"{_SOP}/frames/{{frames}}", ()))
+        for form, kinds in (("rendered", (*PICTURES, *shown)), ("thumbnail", PICTURES))
     ),
     *(Route("Store", "POST", path, _STORED, _SENT) for path in ("studies", _STUDY)),
     *(Route("Delete", "DELETE", path, ()) for path in (_STUDY, _SERIES, _SOP)),

@@ -18,7 +18,7 @@ from drimbox.dicomweb.request import Request
 from drimbox.dicomweb.wado import read_frame_list
 from drimbox.errors import Malformed, NotAcceptable, NotFound
 from drimbox.flows.ahead import in_order
-from drimbox.flows.render import Picture, Render, Shown, check_shown, representative
+from drimbox.flows.render import HTML, PLAIN_TEXT, Picture, Render, Shown, check_shown
 from drimbox.model import InstanceRef
 from drimbox.pixels.drawing import GIF, MOST_SIDE, PICTURES, QUALITY, Drawing, Profile, Region
 from drimbox.pixels.grayscale import Window, as_function
@@ -26,6 +26,9 @@ from drimbox.problems import Headers
 
 THUMBNAIL_SIDE: Final = 256
 _PROFILES: Final[dict[str, Profile]] = {"no": "no", "yes": "yes", "srgb": "srgb"}
+_INERT: Final = (b"content-security-policy", b"default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox")
+"""A page or an XML of others, opened in a browser under our name, runs no script and reaches nothing."""
+
 _FUNCTIONS: Final = {"linear": "LINEAR", "linear-exact": "LINEAR_EXACT", "sigmoid": "SIGMOID"}
 
 
@@ -75,7 +78,9 @@ class Rendered:
         ]
         if sop and len(parts) == 1 and not choose_rendered(request.accept, [parts[0].media_type], one=True).multipart:
             part = parts[0]
-            headers.append((b"content-type", part.media_type.encode()))
+            headers.append((b"content-type", part.content_type.encode()))
+            if part.media_type.startswith("text/") or part.media_type.endswith("/xml"):
+                headers.append(_INERT)
             if part.length is None:
                 return Answer(200, headers, b"".join([chunk async for chunk in part.make()]))
             return Answer(200, headers, part.make(), part.length)
@@ -89,14 +94,13 @@ class Rendered:
         """One small picture that stands for all there is below; always alone (PS3.18 §10.4.1.1.4)."""
         drawing = read_drawing(request.parameters)
         size = drawing.size or (THUMBNAIL_SIDE, THUMBNAIL_SIDE)
-        shown = representative(await self.render.shown(request.credentials, study, series, sop))
+        shown = await self.render.shown(request.credentials, study, series, sop)
         choice = choose_rendered(request.accept, PICTURES, one=True)
-        headers, unchanged = _validated(request, [shown], [0, *frames])
+        headers, unchanged = _validated(request, shown, [0, *frames])
         if unchanged:
             return Answer(304, headers)
-        middle = frames[:1] or ((shown.held.number_of_frames + 1) // 2,)
         small = replace(drawing, size=size, media_type=choice.media_type, overlays=False)
-        (picture,) = await self.render.pictures(shown, middle, small)
+        picture = await self.render.thumbnail(shown, frames, small)
         headers.append((b"content-type", choice.media_type.encode()))
         return Answer(200, headers, await self.render.draw(picture))
 
@@ -104,6 +108,9 @@ class Rendered:
         self, request: Request, shown: Shown, choice: Choice, frames: Sequence[int], drawing: Drawing
     ) -> list["_Part"]:
         location = self.url(shown.held.ref)
+        if shown.kind == "report":
+            page = await self.render.report(shown, choice.media_type, self.url)
+            return [_Part(choice.media_type, f"{location}/rendered", partial(_whole, page), len(page))]
         if shown.kind in ("document", "video"):
             if shown.kind == "document":
                 length, body = await self.render.document(request.credentials, shown)
@@ -125,7 +132,7 @@ class Rendered:
         first = True
         async with aclosing(in_order([part.make for part in parts], self.render.retrieve.ahead)) as contents:
             for part in parts:
-                own = replace(multipart, media_type=part.media_type)
+                own = replace(multipart, media_type=part.content_type)
                 opening = own.opening("", part.location, part.length, first=first)
                 first = False
                 async with aclosing(await anext(contents)) as chunks:
@@ -143,6 +150,15 @@ class _Part:
     location: str
     make: Callable[[], AsyncGenerator[bytes | bytearray, None]]
     length: int | None
+
+    @property
+    def content_type(self) -> str:
+        """With the character set of what we write; a document of others tells its own."""
+        return f"{self.media_type};charset=utf-8" if self.media_type in (HTML, PLAIN_TEXT) else self.media_type
+
+
+async def _whole(content: bytes) -> AsyncGenerator[bytes | bytearray, None]:
+    yield content
 
 
 def read_drawing(parameters: Sequence[tuple[str, str]]) -> Drawing:

@@ -1,21 +1,24 @@
 """Someone asks for pictures instead of pixels: of a frame, an instance, a series or a study (PS3.18 §8.7.4, §10.4).
 
 It admits as `retrieve` does, and says what each instance can be shown as. An image is drawn by a pixel worker; a
-presentation state is shown as the images it is about; a document and a video are given as they are kept.
+presentation state is shown as the images it is about; a structured report is written out as a page or as text; a
+document and a video are given as they are kept. What has no picture has a sign of its kind as a thumbnail.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
+from drimbox.dicom.content_page import build_page, build_text
 from drimbox.dicom.data_set import open_data_set
 from drimbox.dicom.elements import Limits
+from drimbox.dicom.json_model import read_metadata
 from drimbox.dicom.uid import TRANSFER_SYNTAXES
-from drimbox.errors import NotAcceptable, NotFound
+from drimbox.errors import Corrupt, Malformed, NotAcceptable, NotFound, TooLarge
 from drimbox.flows.retrieve import Retrieve
 from drimbox.model import Credentials, InstanceRef
-from drimbox.pixels.drawing import GIF, JPEG, MOST_CINE_FRAMES, PNG, Drawing
+from drimbox.pixels.drawing import GIF, JPEG, MOST_CINE_FRAMES, PNG, Drawing, Sign
 from drimbox.pixels.header import Item, read_header
 from drimbox.pixels.kept_file import KeptImage
 from drimbox.pixels.presentation import STATES, read_state, referenced_images
@@ -34,7 +37,13 @@ _VIDEOS: Final = {"100": ("video/mpeg",), "101": ("video/mpeg",), "107": ("video
 _ENCAPSULATED_DOCUMENT: Final = "00420011"
 _ENCAPSULATED_DOCUMENT_LENGTH: Final = 0x00420015
 
-Kind = Literal["image", "state", "document", "video"]
+HTML: Final = "text/html"
+PLAIN_TEXT: Final = "text/plain"
+_REPORTS: Final = "1.2.840.10008.5.1.4.1.1.88."  # storage SOP classes of structured reports (PS3.4 §B.5)
+_WAVEFORMS: Final = "1.2.840.10008.5.1.4.1.1.9."
+_SIGNS: Final[dict[str, Sign]] = {"report": "report", "document": "document", "video": "video"}
+
+Kind = Literal["image", "state", "report", "document", "video"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +102,28 @@ class Render:
         with self.retrieve.archive.open(held) as file:
             return read_header(open_data_set(file, Limits()))
 
+    async def thumbnail(self, shown: Sequence[Shown], frame_numbers: Sequence[int], drawing: Drawing) -> Picture:
+        """What stands for all these, as one picture: of the middle of the first series of images, else a sign.
+
+        PS3.18 §10.4.3.3.4 leaves to us what it is, so there is one for whatever is held.
+        """
+        one = representative(shown)
+        sign = Picture(one.held, (), replace(drawing, sign=_sign(one)))
+        if not one.media_types or one.kind not in ("image", "state"):
+            return sign
+        try:
+            middle = frame_numbers[:1] or ((one.held.number_of_frames + 1) // 2,)
+            return (await self.pictures(one, middle if one.kind == "image" else (), drawing))[0]
+        except NotFound:
+            return sign
+
     async def draw(self, picture: Picture) -> bytes:
         """The picture, in the media type of its drawing. Raises NotFound, NotAcceptable, TooLarge, Unavailable."""
         held, numbers = picture.held, picture.frame_numbers
         if not all(1 <= number <= held.number_of_frames for number in numbers):
             raise NotFound("frame", f"this instance has {held.number_of_frames}")
         archive = self.retrieve.archive
-        spans = await archive.spans(held, numbers)
+        spans = await archive.spans(held, numbers) if numbers else ()
         image = KeptImage(archive.place(held), held.ref.study_uid, held.transfer_syntax, spans, held.digest)
         return await self.retrieve.pixels.picture(image, numbers, picture.drawing)
 
@@ -116,6 +140,18 @@ class Render:
         length = told if value.length - told == told % 2 else value.length  # less the byte that made it even
         return length, self.retrieve.read_bulkdata(value, 0, length)
 
+    async def report(self, shown: Shown, media_type: str, url: Callable[[InstanceRef], str]) -> bytes:
+        """A structured report as a page or as plain text. url: where an instance is retrieved. Raises NotAcceptable."""
+        return await asyncio.to_thread(self._report, shown.held, build_page if media_type == HTML else None, url)
+
+    def _report(self, held: Held, page: Callable[..., bytes] | None, url: Callable[[InstanceRef], str]) -> bytes:
+        with self.retrieve.archive.open(held) as file:
+            try:
+                report = read_metadata(file, "", as_written=True)
+            except (Malformed, TooLarge) as error:  # it could be read when it was kept
+                raise Corrupt("instance", "it cannot be read", detail=f"{held.file}: {error}") from error
+        return page(report, url) if page else build_text(report)
+
     async def video(self, shown: Shown) -> tuple[int, AsyncGenerator[bytes | bytearray, None]]:
         """The length and the bytes of a video stream, as it is kept."""
         spans = await self.retrieve.archive.spans(shown.held, [1])
@@ -125,12 +161,17 @@ class Render:
 
 
 def representative(shown: Sequence[Shown]) -> Shown:
-    """The one that stands for all: the middle one of the images of the first series that has some. Raises NotFound."""
-    images = [one for one in shown if one.kind == "image" and one.media_types]
-    if not images:
-        raise NotFound("image", "there is none to be shown")
+    """The one that stands for all: the middle one of the images of the first series that has some, else the first."""
+    images = [one for one in shown if one.kind == "image" and one.media_types] or shown[:1]
     first_series = [one for one in images if one.held.ref.series_uid == images[0].held.ref.series_uid]
     return first_series[len(first_series) // 2]
+
+
+def _sign(shown: Shown) -> Sign:
+    """What is drawn for an instance that has no picture."""
+    if shown.held.sop_class_uid.startswith(_WAVEFORMS):
+        return "waveform"
+    return _SIGNS.get(shown.kind, "other")
 
 
 def _picture(held: Held, frame_numbers: Sequence[int], drawing: Drawing) -> Picture:
@@ -143,6 +184,8 @@ def _shown(held: Held) -> Shown:
     syntax = TRANSFER_SYNTAXES.get(held.transfer_syntax)
     if held.sop_class_uid in STATES:
         return Shown(held, "state", (JPEG, PNG, GIF))
+    if held.sop_class_uid.startswith(_REPORTS):
+        return Shown(held, "report", (HTML, PLAIN_TEXT))
     if held.sop_class_uid in _DOCUMENTS:
         return Shown(held, "document", _DOCUMENTS[held.sop_class_uid])
     if syntax is not None and syntax.is_video:

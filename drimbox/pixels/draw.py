@@ -16,11 +16,12 @@ from drimbox.errors import NotAcceptable
 from drimbox.pixels.annotate import annotate, cover
 from drimbox.pixels.colour import from_native_422, from_ybr, read_palette, to_8_bits
 from drimbox.pixels.description import PixelDescription
-from drimbox.pixels.drawing import GIF, JPEG, MOST_SIDE, PICTURES, Drawing, Region
+from drimbox.pixels.drawing import GIF, JPEG, MOST_SIDE, PICTURES, Drawing, Region, Sign
 from drimbox.pixels.grayscale import Grayscale, Lut, Window, full_range, read_modality, read_voi
 from drimbox.pixels.header import Item
 from drimbox.pixels.overlays import read_overlays
 from drimbox.pixels.presentation import Graphic, Shutter, State, Text
+from drimbox.pixels.sign import draw_sign
 
 Image.MAX_IMAGE_PIXELS = None  # frames are bounded before they come here
 
@@ -51,6 +52,10 @@ class Artist:
         self._floating = floating
         self._shades: tuple[Grayscale, NDArray[np.uint8]] | None = None
         self._profile = b"" if drawing.profile == "no" else _icc_profile(header)
+
+    def stand_in(self, sign: Sign) -> bytes:
+        """A sign in the place of a picture."""
+        return self._encode(self._sized(draw_sign(sign)))
 
     def draw(self, frames: Iterable[tuple[int, bytes]]) -> bytes:
         """The picture of these frames, native, by number: a GIF that moves when they are several."""
@@ -205,6 +210,12 @@ class Artist:
         return _saved(
             first, "GIF", save_all=True, append_images=others, duration=delay_ms, loop=0, optimize=False, disposal=1
         )
+
+
+def stand_in(drawing: Drawing, sign: Sign) -> bytes:
+    """The picture of what has none: nothing of the instance is looked at."""
+    one_pixel = PixelDescription(1, 1, 1, 8, 8, 0, "MONOCHROME2", 0, 1)
+    return Artist(Item(), one_pixel, drawing, floating=False).stand_in(sign)
 
 
 def load() -> None:

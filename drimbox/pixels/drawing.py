@@ -17,6 +17,8 @@ MOST_SIDE: Final = 8192
 
 MOST_CINE_FRAMES: Final = 600
 Profile = Literal["yes", "no", "srgb"]
+Sign = Literal["report", "document", "video", "waveform", "other"]
+"""What is drawn for an instance that has no picture of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,7 @@ class Drawing:
     """How to draw. window: instead of what the image says, and of what a state says. size: the picture fits in it.
 
     profile: of colours (PS3.18 §8.3.5.1.5); `yes` keeps that of the image. overlays: with those of the image.
+    sign: this instead of the image.
     """
 
     media_type: str = JPEG
@@ -46,3 +49,4 @@ class Drawing:
     profile: Profile = "yes"
     overlays: bool = True
     state: State | None = None
+    sign: Sign | None = None

@@ -75,7 +75,7 @@ class Pool:
 
         Raises what the worker refuses with, NotAcceptable when it died of it, Unavailable when all are too busy.
         """
-        if job.transfer_syntax not in DECODABLE:
+        if job.transfer_syntax not in DECODABLE and job.sign is None:
             raise NotAcceptable("transfer syntax", f"{job.transfer_syntax} is served as stored only")
         if not self._open:
             raise Unavailable("pixels", "the node is stopping")

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 
 from drimbox.errors import leaves
 from drimbox.model import Span
-from drimbox.pixels.drawing import Drawing
+from drimbox.pixels.drawing import Drawing, Sign
 from drimbox.pixels.transcode import Copy, Frames, Segment
 
 LENGTH: Final = struct.Struct("!I")
@@ -62,6 +62,11 @@ class Job:
     spans: Sequence[Sequence[Span]] = ()
     sizes: Sequence[int] | None = None
     drawing: Drawing | None = None
+
+    @property
+    def sign(self) -> Sign | None:
+        """What is drawn without a look at the instance."""
+        return self.drawing.sign if self.drawing else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -227,6 +227,7 @@ def test_a_study_is_one_part_an_instance(box: Box) -> None:
     reply = box.get(f"/studies/{STUDY}/rendered", "*/*")
     kinds = [headers["Content-Type"] for headers, _ in reply.parts]
     assert kinds.count("application/pdf") == 1
+    assert kinds.count("text/html;charset=utf-8") == 1
     assert kinds.count("text/xml") == 1
     assert kinds.count("video/mp4") == 1
     assert kinds.count("image/gif") == 3  # the cine, the colour ultrasound, the dose
@@ -253,8 +254,8 @@ def test_documents_and_videos_are_given_as_they_are_kept(box: Box, path: str, me
 
 
 def test_what_cannot_be_shown_is_a_406(box: Box) -> None:
-    assert box.get(f"{path_of('report')}/rendered", "*/*").status == 406
-    assert box.get(f"{path_of('report')}/thumbnail", "*/*").status == 404
+    assert box.get(f"{path_of('report')}/rendered", "image/png").status == 406
+    assert b"text/html" in box.get(f"{path_of('report')}/rendered", "image/png").body
     assert box.get(f"{path_of('ct')}/rendered", "application/pdf").status == 406
     assert b"image/png" in box.get(f"{path_of('ct')}/rendered", "application/pdf").body
 
@@ -265,6 +266,42 @@ def test_thumbnails_are_small_and_of_an_image(box: Box) -> None:
         assert shown.format == "JPEG"
         assert max(shown.size) == 256
     assert picture(box.get(f"{SLOPE}/thumbnail?viewport=32,32", "image/png")).size == (32, 8)
+
+
+@pytest.mark.parametrize("path", [path_of("report"), PDF, CDA, VIDEO, f"/studies/{STUDY}/series/{STUDY}.42"])
+def test_what_has_no_picture_has_a_sign_of_its_kind(box: Box, path: str) -> None:
+    for accept in ("*/*", "image/png", "image/gif"):
+        shown = picture(box.get(f"{path}/thumbnail?viewport=64,64", accept))
+        assert shown.size == (64, 64)
+        assert np.asarray(shown.convert("L")).std() > 20
+    assert box.get(f"{path}/thumbnail", "application/pdf").status == 406
+
+
+def test_the_thumbnail_of_a_presentation_state_is_its_image(box: Box) -> None:
+    shown = np.asarray(picture(box.get(f"{STATE}/thumbnail?viewport=128,128", "image/png"))).astype(int)
+    assert shown.shape == (128, 64)
+    assert abs(shown[0, 0] - shown[-1, 0]) > 60
+
+
+def test_a_report_is_a_page_or_a_text(box: Box) -> None:
+    page = box.get(f"{path_of('report')}/rendered", "text/html,application/xhtml+xml,image/png,*/*;q=0.8")
+    assert (page.status, page.headers["content-type"]) == (200, "text/html;charset=utf-8")
+    assert int(page.headers["content-length"]) == len(page.body)
+    assert "ZOÉ ESSAI".encode() in page.body
+    assert b"<h2" in page.body
+    assert b"Section Heading" in page.body
+    text = box.get(f"{path_of('report')}/rendered?accept=text/plain")
+    assert text.headers["content-type"] == "text/plain;charset=utf-8"
+    assert b"Report Text : Enter text" in text.body
+    part = box.get(f"{path_of('report')}/rendered", 'multipart/related; type="text/html"').parts[0]
+    assert part == ({**part[0], "Content-Type": "text/html;charset=utf-8"}, page.body)
+
+
+def test_pages_of_others_are_inert_in_a_browser(box: Box) -> None:
+    for path in (path_of("report"), CDA):
+        policy = box.get(f"{path}/rendered", "*/*").headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "sandbox" in policy
 
 
 def test_the_profile_of_the_image_is_kept(box: Box) -> None:
