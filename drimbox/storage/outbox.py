@@ -218,21 +218,36 @@ class Outbox:
 
     async def wait(self, job: Job, until: float) -> None:
         """Not yet, and nothing is wrong: look again then. Not an attempt."""
-        sql = (
-            "UPDATE job SET next_try = ?, leased_until = 0, "
-            "state = CASE state WHEN 'leased' THEN 'due' ELSE state END WHERE id = ?"
-        )
-        await self.database.write(lambda transaction: transaction.execute(sql, (until, job.id)))
+        await self.database.write(lambda transaction: self._put_back(transaction, job, until))
 
     async def later(self, job: Job, reason: str, first_s: float, most_s: float) -> None:
         """Try again after a pause that doubles each time, with jitter so that many jobs do not come at once."""
         pause = min(most_s, first_s * 2 ** min(job.attempts, 20)) * random.uniform(0.8, 1.2)  # noqa: S311 jitter
-        sql = (
-            "UPDATE job SET attempts = attempts + 1, last_error = ?, next_try = ?, leased_until = 0, "
-            "state = CASE state WHEN 'leased' THEN 'due' ELSE state END WHERE id = ?"
+
+        def work(transaction: Transaction) -> None:
+            sql = "UPDATE job SET attempts = attempts + 1, last_error = ? WHERE id = ?"
+            transaction.execute(sql, (reason, job.id))
+            self._put_back(transaction, job, clock.now().timestamp() + pause)
+
+        await self.database.write(work)
+
+    def _put_back(self, transaction: Transaction, job: Job, until: float) -> None:
+        """It waits for its next turn; one that only looks makes room for a younger one, which would wait behind it."""
+        younger = transaction.row(
+            "SELECT y.id FROM job j JOIN job y ON y.study_uid = j.study_uid AND y.id > j.id AND y.state = 'due' "
+            "WHERE j.id = ? AND j.state = 'leased' ORDER BY y.id LIMIT 1",
+            (job.id,),
         )
-        values = (reason, clock.now().timestamp() + pause, job.id)
-        await self.database.write(lambda transaction: transaction.execute(sql, values))
+        if younger:
+            sql = "UPDATE job SET report_id = coalesce(report_id, ?) WHERE id = ?"
+            transaction.execute(sql, (job.report_id, *younger))
+            transaction.execute("DELETE FROM job WHERE id = ?", (job.id,))
+            return
+        transaction.execute(
+            "UPDATE job SET next_try = ?, leased_until = 0, "
+            "state = CASE state WHEN 'leased' THEN 'due' ELSE state END WHERE id = ?",
+            (until, job.id),
+        )
 
     async def park(self, job_id: int, reason: str, *, refused: bool = False) -> None:
         """No further attempt until a human says so. Raises NotFound when there is no such unfinished job.

@@ -186,6 +186,17 @@ async def test_attempts_come_later_and_later_and_say_why(outbox, reports, time):
         assert known * 0.8 - 1 <= pause <= known * 1.2 + 1
 
 
+async def test_a_job_that_waits_makes_room_for_the_one_that_came_meanwhile(outbox, reports, time):
+    await reports.arrived(report(), b"d")
+    job = await outbox.lease()
+    await reports.arrived(report("RIS|2", status="C"), b"2")  # while the first one looks for images
+    await outbox.later(job, "study: not held here", 3600, 3600)
+    await outbox.images_changed({STUDY: time.now().timestamp()}, 0)
+    [item] = await outbox.list()
+    assert (item["id"], item["cause"]) == (2, "images")
+    assert (await outbox.lease()).report_id == 2
+
+
 async def test_images_after_publication_make_the_study_due_once(outbox, reports, time):
     await reports.arrived(report(), b"d")
     await told(outbox, await outbox.lease())

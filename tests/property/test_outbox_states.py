@@ -1,0 +1,498 @@
+"""Reports, images, notices, merges and kills in any order, with a DMP that goes wrong three times in ten (P6, P7, P8).
+
+The model says what the DMP must hold of each exam once all is drained. At no instant does it hold two current documents
+of one exam, or one about a patient whom the exam was never said to be of.
+
+DRIMBOX_PUBLICATION_EXAMPLES, DRIMBOX_PUBLICATION_STEPS: more of both, for a long night.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import os
+import random
+import shutil
+import tempfile
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+from lxml import etree
+from making import ct, rejection_note
+from publication_stage import RIS, Stage, patient, report, settings_for
+
+from drimbox.dmp.verdict import ERRORS
+from drimbox.egress import Egress
+from drimbox.kos.read import read_manifest
+from drimbox.model import Credentials, Identifier, PatientMerge, StudyNotice
+from drimbox.sandbox.certificates import make_certificates
+from drimbox.sandbox.dmp import serve
+from drimbox.sandbox.dmp_misbehave import Misbehaviour
+
+EXAMPLES = int(os.environ.get("DRIMBOX_PUBLICATION_EXAMPLES", "12"))
+STEPS = int(os.environ.get("DRIMBOX_PUBLICATION_STEPS", "10"))
+STUDIES, PERSONS = 8, 4
+WRONG = 0.3
+FLAGS = ("MASQUE_PS", "INVISIBLE_PATIENT", "INVISIBLE_REPRESENTANTS_LEGAUX")
+OPERATOR = Credentials("operator", "127.0.0.1")
+CONFIDENTIALITY = "urn:uuid:f4f85eac-e6cb-4883-b524-f2705394840f"
+
+
+# --- A DMP that goes wrong ------------------------------------------------------------------------------------------
+
+BEFORE_OR_AFTER = ("fault", "expired", "busy", "partial-success", "503", "500", "html", "cut", "silence")
+AFTER = ("twice", "cut-half-way", "other-message", "slow", "own-ids", "warning")
+BEFORE = ("refusal", "no-dmp")
+OF_A_QUERY = ("fault", "expired", "busy", "503", "500", "html", "cut", "cut-half-way", "other-patient", "other-message")
+RARE = ("silence", "slow")  # each costs the whole deadline
+
+
+def wrong_answer(transaction: str, chance: random.Random) -> Misbehaviour | None:
+    """Three times in ten something; what was told as refused for good was never done."""
+    if chance.random() >= WRONG:
+        return None
+    if transaction == "query":
+        return Misbehaviour(chance.choice(OF_A_QUERY))
+    if chance.random() < 0.3:
+        code = chance.choice(sorted(ERRORS))
+        return Misbehaviour("error", ERRORS[code].then != "park" and chance.random() < 0.5, code)
+    how = chance.choice((*BEFORE_OR_AFTER, *AFTER, *BEFORE))
+    if how in RARE and chance.random() < 0.8:
+        how = "cut"
+    if how in ("own-ids", "warning") and transaction == "update":
+        how = "twice"
+    after = how in AFTER or (how in BEFORE_OR_AFTER and chance.random() < 0.5)
+    return Misbehaviour(how, after, "XDSExtraMetadataNotSaved" if how == "warning" else "")
+
+
+class Neighbours:
+    """The DMP, in a loop that all examples share, and their numbers: no study and no patient comes twice."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.folder = Path(tempfile.mkdtemp(prefix="drimbox-outbox-"))
+        self.certificates = make_certificates(self.folder / "certificates")
+        self.numbers = itertools.count(1)
+        self.port = 0
+        self._running = contextlib.AsyncExitStack()
+        self.start()
+
+    def run(self, work):
+        return self.loop.run_until_complete(work)
+
+    def start(self) -> None:
+        served = serve(self.folder / "dmp", self.certificates, port=self.port)
+        self.dmp = self.run(self._running.enter_async_context(served))
+        self.port = self.dmp.port
+
+    def stop(self) -> None:
+        self.run(self._running.aclose())
+
+    def close(self) -> None:
+        self.stop()
+        self.loop.close()
+        shutil.rmtree(self.folder)
+
+
+# --- The model ------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Person:
+    """number: of the local identifier. ins: of the number last given to them."""
+
+    number: int
+    ins: int
+
+
+@dataclass
+class Told:
+    """A report, as it stands now. document: the number of the document it is a version of."""
+
+    number: int
+    document: int
+    studies: tuple[str, ...]
+    person: Person
+    ins: int
+    flags: tuple[str, ...]
+    to_dmp: bool
+    qualified: bool = True
+    status: str = "current"
+
+
+@dataclass
+class Study:
+    uid: str
+    person: Person
+    shown: set[str] = field(default_factory=set)
+    rejected: set[str] = field(default_factory=set)
+    taken_back: bool = False
+    ever: set[int] = field(default_factory=set)  # the INS it was said to be about
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something happens. which, other: of whatever there is, counted round; few: how many, how long."""
+
+    name: str
+    which: int
+    other: int
+    few: int
+    flags: tuple[str, ...]
+
+
+KINDS = ("text", "flags", "visibility", "visibility", "ins", "not qualified", "not for the DMP")
+NAMES = {
+    "report": 5,
+    "correction": 6,
+    "deletion": 2,
+    "images": 6,
+    "rejection_note": 3,
+    "study_notice": 2,
+    "merge": 1,
+    "work": 6,
+    "killed": 2,
+    "outage": 1,
+    "parked_by_hand": 1,
+}
+ANY = st.integers(0, 999)
+EVENTS = st.builds(
+    Event,
+    st.sampled_from([name for name, weight in NAMES.items() for _ in range(weight)]),
+    ANY,
+    ANY,
+    st.integers(1, 4),
+    st.sets(st.sampled_from(FLAGS)).map(lambda flags: tuple(sorted(flags))),
+)
+
+
+class Publication(RuleBasedStateMachine):
+    @initialize(seed=st.integers(0, 2**32 - 1))
+    def begin(self, seed):
+        self.base = NEIGHBOURS.folder / f"node{next(NEIGHBOURS.numbers)}"
+        self.chance = random.Random(seed)
+        self.settings = settings_for(NEIGHBOURS.certificates, NEIGHBOURS.port)
+        self.persons = [Person(number, number) for number in itertools.islice(NEIGHBOURS.numbers, PERSONS)]
+        uids = [f"1.2.3.{number}" for number in itertools.islice(NEIGHBOURS.numbers, STUDIES)]
+        self.studies = {uid: Study(uid, self.persons[n % PERSONS]) for n, uid in enumerate(uids)}
+        self.told = {}
+        self.up = True
+        NEIGHBOURS.dmp.app.mood = self.mood
+        self.open()
+
+    def mood(self, transaction):
+        return wrong_answer(transaction, self.chance)
+
+    def open(self):
+        self.egress = Egress([self.settings.dmp.repository_url])
+        self.stage = Stage(self.base, self.settings, self.egress)
+        NEIGHBOURS.run(self.stage.outbox.release_leases())
+
+    def close(self):
+        self.stage.close()
+        NEIGHBOURS.run(self.egress.close())
+
+    @rule(events=st.lists(EVENTS, min_size=1, max_size=10))
+    def go_on(self, events):
+        for event in events:
+            getattr(self, event.name)(event)
+            self.never_two_and_never_somebody_else()
+
+    def meanwhile(self, arrival):
+        """It arrives while the node works, or does not."""
+
+        async def together():
+            rounds = [self.chance.choice((0, 0, 1, 2)) for _ in range(2)]
+            return (await asyncio.gather(arrival, *map(self.sender, rounds)))[0]
+
+        return NEIGHBOURS.run(together())
+
+    async def sender(self, rounds):
+        for _ in range(rounds):
+            await self.stage.publish.run_due()
+
+    def study(self, event):
+        """What is drawn must not depend on numbers that another example used up."""
+        return list(self.studies.values())[event.which % len(self.studies)]
+
+    # --- What arrives ------------------------------------------------------------------------------------------------
+
+    def arrives(self, told, **changes):
+        """A report is sent as `told` says, and the model follows."""
+        about = patient(told.person.number, told.ins, qualified=told.qualified)
+        changes |= {"document_id": document(told.document), "to_dmp": told.to_dmp, "confidentiality": told.flags}
+        made = report(told.number, told.studies, about, **changes)
+        assert self.meanwhile(self.stage.publish.report_arrived(made, RIS)) == "accepted"
+        assert self.meanwhile(self.stage.publish.report_arrived(made, RIS)) == "replayed"
+        self.told[told.number] = told
+
+    def follow(self, told):
+        """The model is told before the node: what it does at once must be expected."""
+        for study in (self.studies[uid] for uid in told.studies):
+            study.ever.add(told.ins)
+            if told.status == "current":
+                study.taken_back = False
+
+    def report(self, event):
+        study = self.study(event)
+        person = study.person
+        others = [one.uid for one in self.studies.values() if one.person is person and one is not study]
+        studies = (study.uid, *others[: event.other % 2])
+        number = next(NEIGHBOURS.numbers)
+        told = Told(number, number, studies, person, person.ins, event.flags, to_dmp=event.other % 10 > 0)
+        self.follow(told)
+        self.arrives(told)
+
+    def correction(self, event):
+        """The report is replaced by another; one that was deleted, too."""
+        if not self.told:
+            return
+        old, number = self.known(event), next(NEIGHBOURS.numbers)
+        kind = KINDS[event.other % len(KINDS)]
+        new = replace(old, number=number, document=number, status="current", to_dmp=kind != "not for the DMP")
+        new.qualified = kind != "not qualified"
+        changes = {"replaces": (document(old.document),)}
+        if kind in ("flags", "visibility"):
+            new.flags = event.flags
+        if kind == "visibility":  # the same document, and who sees it
+            new.document, changes = old.document, {"visibility_only": True}
+        if kind == "ins":
+            old.person.ins = new.ins = number
+        self.follow(new)
+        self.end_versions(old.document, "replaced")
+        self.arrives(new, status="C", **changes)
+
+    def known(self, event):
+        return list(self.told.values())[event.which % len(self.told)]
+
+    def end_versions(self, number, status):
+        """Every version that goes by this document, and is in force, is so no more."""
+        for told in self.told.values():
+            if told.status == "current" and told.document == number:
+                told.status = status
+
+    def deletion(self, event):
+        if self.told and (old := self.known(event)).status == "current":
+            self.end_versions(old.document, "cancelled")
+            self.arrives(replace(old, number=next(NEIGHBOURS.numbers), status="cancelled"), status="D")
+
+    def images(self, event):
+        study = self.study(event)
+        for number in range(event.few):
+            uid = f"{study.uid}.{1 + event.other % 2}.{1 + (event.other + number) % 5}"
+            if uid not in study.rejected:
+                study.shown.add(uid)
+            self.meanwhile(self.stage.kept(self.made(study, uid)))
+
+    def made(self, study, uid):
+        series, number = map(int, uid.rsplit(".", 2)[1:])
+        return ct(series, number, study.uid, PatientID=patient(study.person.number).local_id.value)
+
+    def rejection_note(self, event):
+        study = self.study(event)
+        away = sorted(study.shown)[: event.few]
+        if away:
+            made = [self.made(study, uid) for uid in away]
+            note = rejection_note("113001", *made, number=next(NEIGHBOURS.numbers), study=study.uid)
+            study.shown -= set(away)
+            study.rejected |= set(away)
+            self.meanwhile(self.stage.kept(note))
+
+    def study_notice(self, event):
+        study = self.study(event)
+        study.taken_back = event.other % 2 == 0
+        number = f"RIS|CENTRE|{next(NEIGHBOURS.numbers)}"
+        notice = StudyNotice(number, b"OMI", study.uid, study.taken_back, "ACC1")
+        assert self.meanwhile(self.stage.publish.study_noticed(notice, RIS)) == "accepted"
+
+    def merge(self, event):
+        """One of two persons is gone for good; what was said of them is said of the other."""
+        gone, kept = (self.persons[number % len(self.persons)] for number in (event.which, event.other))
+        if gone is kept:
+            return
+        qualified = event.few > 1
+        for told in self.told.values():
+            if told.person is gone:
+                self.merged(told, kept, qualified)
+        for study in self.studies.values():
+            if study.person is gone:
+                study.person = kept
+        self.persons.remove(gone)
+        before = patient(gone.number, gone.ins)
+        survivor = patient(kept.number, kept.ins, qualified=qualified)
+        number = f"RIS|CENTRE|{next(NEIGHBOURS.numbers)}"
+        merge = PatientMerge(number, b"ADT", survivor, (before.ins, before.local_id))
+        assert self.meanwhile(self.stage.publish.patients_merged(merge, RIS)) == "accepted"
+
+    def merged(self, told, kept, qualified):
+        """A survivor who is not qualified lends their name to nobody: the report loses its qualification instead."""
+        told.person = kept
+        if qualified:
+            told.ins, told.qualified = kept.ins, True
+            for uid in told.studies:
+                self.studies[uid].ever.add(kept.ins)
+        else:
+            told.qualified = False
+
+    # --- What goes on ------------------------------------------------------------------------------------------------
+
+    def work(self, event):
+        async def together():
+            await asyncio.gather(*(self.sender(event.few) for _ in range(3)))
+
+        NEIGHBOURS.run(together())
+
+    def killed(self, event):
+        """The node is gone in the middle of its work, and comes back."""
+
+        async def cut_short():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(event.which % 60 / 1000):
+                    await self.stage.work()
+
+        NEIGHBOURS.run(cut_short())
+        self.close()
+        self.open()
+
+    def outage(self, event):
+        """The DMP goes down, or comes back."""
+        if self.up:
+            self.up = False
+            NEIGHBOURS.stop()
+        else:
+            self.dmp_comes_back()
+
+    def dmp_comes_back(self):
+        NEIGHBOURS.start()
+        NEIGHBOURS.dmp.app.mood = self.mood
+        self.up = True
+
+    def parked_by_hand(self, event):
+        if owed := [job for job in self.jobs() if job["state"] in ("due", "leased", "frozen")]:
+            NEIGHBOURS.run(self.stage.desk.park(OPERATOR, owed[event.which % len(owed)]["id"], "by hand"))
+
+    def jobs(self):
+        return NEIGHBOURS.run(self.stage.outbox.list(10_000))
+
+    # --- What must be so ---------------------------------------------------------------------------------------------
+
+    def never_two_and_never_somebody_else(self):
+        if self.up:
+            for uid, documents in self.current().items():
+                assert len(documents) <= 1, f"two current documents of {uid}"
+                assert {about for about, *_ in documents} <= {
+                    patient(1, ins).ins.value for ins in self.studies[uid].ever
+                }
+
+    def current(self):
+        """Study -> (INS, instances, confidentiality) of each document the DMP shows."""
+        found = {}
+        for held in NEIGHBOURS.dmp.app.documents():
+            if held.is_approved:
+                manifest = read_manifest(held.content)
+                about = held.patient_id.partition("^")[0]
+                assert manifest.patient.ins.value == about
+                uids = frozenset(instance.sop_uid for series in manifest.series for instance in series.instances)
+                found.setdefault(manifest.study_uid, []).append((about, uids, visibility(held.metadata)))
+        return {uid: documents for uid, documents in found.items() if uid in self.studies}
+
+    def teardown(self):
+        try:
+            if not self.up:
+                self.dmp_comes_back()
+            self.drain()
+            self.compare()
+            self.mend()
+            self.drain()
+            self.compare()
+        finally:
+            self.close()
+            NEIGHBOURS.dmp.app.forget()
+            shutil.rmtree(self.base)
+
+    def drain(self):
+        """Until nothing is left but what waits for images, and what a human must decide."""
+        for _ in range(200):
+            NEIGHBOURS.run(asyncio.wait_for(self.settle(), 60))
+            jobs = [job for job in self.jobs() if job["state"] in ("due", "leased", "frozen", "parked")]
+            left = [job for job in jobs if not self.rests(job)]
+            if not left:
+                return
+            for job in left:
+                if job["state"] == "parked":
+                    NEIGHBOURS.run(self.stage.desk.retry(OPERATOR, job["id"]))
+        raise AssertionError(f"not drained: {[(job['state'], job['last_error']) for job in left]}")
+
+    async def settle(self):
+        async def sender():
+            for _ in range(20):
+                if not await self.stage.publish.run_due():
+                    await asyncio.sleep(0.001)
+
+        await asyncio.gather(*(sender() for _ in range(4)))
+
+    def rests(self, job):
+        if job["state"] == "parked":
+            return "not qualified" in job["last_error"]
+        return job["attempts"] > 0 and "not held here" in job["last_error"]
+
+    def in_force(self, uid):
+        known = [told for told in self.told.values() if uid in told.studies and told.status == "current"]
+        return max(known, key=lambda told: told.number, default=None)
+
+    def is_parked(self, uid):
+        told, study = self.in_force(uid), self.studies[uid]
+        if told is None or not told.to_dmp or study.taken_back or not (study.shown or not study.rejected):
+            return False
+        return not told.qualified
+
+    def compare(self):
+        current = self.current()
+        for uid, study in self.studies.items():
+            told = self.in_force(uid)
+            if self.is_parked(uid):
+                continue  # what is there stays: a human must look
+            wanted = []
+            if told and told.to_dmp and study.shown and not study.taken_back:
+                wanted = [(patient(1, told.ins).ins.value, frozenset(study.shown), frozenset({"N", *told.flags}))]
+            assert current.get(uid, []) == wanted
+
+    def mend(self):
+        """Who was not qualified is so now: nothing stays undecided."""
+        for uid in self.studies:
+            told = self.in_force(uid)
+            if told and not told.qualified:
+                self.end_versions(told.document, "replaced")
+                new = replace(told, number=next(NEIGHBOURS.numbers), qualified=True, status="current")
+                self.follow(new)
+                self.arrives(new, status="C")
+
+
+def document(number):
+    return Identifier(f"1.2.3.9.{number}")
+
+
+def visibility(metadata):
+    entry = etree.fromstring(metadata.encode())
+    found = entry.iterfind(f"{{*}}Classification[@classificationScheme='{CONFIDENTIALITY}']")
+    return frozenset(node.get("nodeRepresentation") for node in found)
+
+
+def test_the_dmp_ends_as_the_model_says():
+    global NEIGHBOURS
+    NEIGHBOURS = Neighbours()
+    try:
+        run_state_machine_as_test(
+            Publication,
+            settings=settings(
+                max_examples=EXAMPLES,
+                stateful_step_count=STEPS,
+                deadline=None,
+                suppress_health_check=list(HealthCheck),
+                report_multiple_bugs=False,
+            ),
+        )
+    finally:
+        NEIGHBOURS.close()
