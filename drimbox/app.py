@@ -195,7 +195,7 @@ def _open(settings: Settings, held: contextlib.ExitStack) -> tuple[Trail, Outbox
     held.callback(trail.close)
     database = open_outbox(folder / "own")
     held.callback(database.close)
-    own = Archive(folder / "own")
+    own = Archive(folder / "own", is_shared=settings.node.workers > 1)
     held.callback(own.close)
     return trail, Outbox(database), own
 

@@ -87,7 +87,7 @@ class _Node:
 async def _receive(channel: socket.socket, settings: Settings, number: int) -> None:
     folder = settings.node.data_dir.resolve()
     trail = Trail(folder / "trail" / f"trail-{number}.jsonl")
-    own = Archive(folder / "own")
+    own = Archive(folder / "own", is_shared=True)
     admit = Admit(settings, trail)
     ingest = Ingest(own, admit, settings.dicom.max_object_bytes)
     retrieve = Retrieve(own, admit, Pixels(Pool()))  # its workers are not started: the door gives stored bytes only

@@ -30,7 +30,7 @@ from drimbox.storage.database import Database, Transaction
 from drimbox.storage.files import Files, OpenFile
 from drimbox.storage.follower import Follower
 from drimbox.storage.index import Entry, Held
-from drimbox.storage.keeper import AlreadyKept, Incoming, Keeper, Kept, Outcome, SetAside, version
+from drimbox.storage.keeper import Again, AlreadyKept, Incoming, Keeper, Kept, Outcome, SetAside, version, version_of
 from drimbox.storage.metadata import Metadata
 from drimbox.storage.near import expect, read_near
 from drimbox.storage.packs import Packs
@@ -49,6 +49,7 @@ T = TypeVar("T")
 # What is summed up on the loop that received it: the element count of most instances, tenfold.
 _QUICK: Final = Limits(max_elements=3000, max_fragments=3000)
 _FEW_FRAMES: Final = 200
+_ROWS_WAIT_S: Final = 0.03  # for others to share their transaction, while nobody reads
 _FILE_THREADS: Final = 16
 _BLOCK_BYTES: Final = 2**20
 
@@ -56,11 +57,12 @@ _BLOCK_BYTES: Final = 2**20
 class Archive:
     """One folder: `packs/` and `index.db`. The node has two, `own` and `visiting`.
 
-    draft: the name of an index under construction (rebuild.py). Raises Corrupt when the index is lost or damaged.
+    draft: the name of an index under construction (rebuild.py). is_shared: other processes of the node read the index,
+    and cannot ask for rows that wait. Raises Corrupt when the index is lost or damaged.
     Whoever has the folder's lock calls `recover.recover` before anything is kept.
     """
 
-    def __init__(self, root: Path, *, draft: str = "") -> None:
+    def __init__(self, root: Path, *, draft: str = "", is_shared: bool = False) -> None:
         self.root = root
         if any(root.glob("files/*")):
             text = f"{root} is of an earlier layout: choose a new node.data_dir, then drimbox import {root / 'files'}"
@@ -73,7 +75,8 @@ class Archive:
         self.packs = Packs(self.volume)
         self._files = Files(root)
         self._threads = ThreadPoolExecutor(_FILE_THREADS, thread_name_prefix="archive-files")
-        self._follower = Follower(self.database, self.record, lambda entries: self._keeper.forget(entries))
+        longest_s = 0.0 if is_shared else _ROWS_WAIT_S
+        self._follower = Follower(self.database, self.record, lambda entries: self._keeper.forget(entries), longest_s)
         self._keeper = Keeper(self.packs, self.database, self._follower)
 
     @property
@@ -96,28 +99,41 @@ class Archive:
         summarise: reads the spool. Raises what it raises, NoSpace, Unavailable; then nothing is visible.
         """
         entry = self._quick_entry(spool, summarise) if spool.in_memory else None
-        if entry is not None and self._find_same(entry) is None:
-            return await self._keeper.wait(Incoming(spool, entry))
+        if entry is not None:
+            outcome = await self._keeper.wait(Incoming(spool, entry))
+            if not isinstance(outcome, Again):
+                return outcome
+            working = self._threads.submit(self._keep_again, spool, entry, outcome.held)
+        else:
+            working = self._threads.submit(self._keep, spool, summarise)
         # Not by the caller: one that is cancelled would take the bytes from under the thread that works on them.
-        return await asyncio.wrap_future(self._threads.submit(self._keep, spool, summarise))
+        return await asyncio.wrap_future(working)
 
     def _keep(self, spool: Spool, summarise: Callable[[Spool, Limits], Summary]) -> Outcome:
-        """As `keep`, for what may take a while: a large instance, a long header, one that came before."""
+        """As `keep`, for what may take a while: a large instance, a long header."""
         try:
             entry = _summed_up(spool, summarise, Limits())
             if spool.pack is not None:
                 spool.pack.sync()  # most of it, while others are kept
-            same = self._find_same(entry)
-            if same is not None:
-                if self._holds(same, spool):
-                    spool.discard()
-                    self.database.submit(lambda transaction: self._restore(transaction, same.ref)).result()
-                    return AlreadyKept(same.ref)
-                entry.mends = same.row_id
         except BaseException:
             spool.discard()
             raise
-        return self._keeper.submit(Incoming(spool, entry)).result()
+        outcome = self._keeper.submit(Incoming(spool, entry)).result()
+        return self._keep_again(spool, entry, outcome.held) if isinstance(outcome, Again) else outcome
+
+    def _keep_again(self, spool: Spool, entry: Entry, held: Held) -> Outcome:
+        """As `keep`, for what has the digest of the instance that is held under its UID."""
+        try:
+            if self._holds(held, spool):
+                spool.discard()
+                self.database.submit(lambda transaction: self._restore(transaction, held.ref)).result()
+                return AlreadyKept(held.ref)
+        except BaseException:
+            spool.discard()
+            raise
+        entry.mends = held.row_id
+        outcome = self._keeper.submit(Incoming(spool, entry)).result()
+        return AlreadyKept(held.ref) if isinstance(outcome, Again) else outcome
 
     def _quick_entry(self, spool: Spool, summarise: Callable[[Spool, Limits], Summary]) -> Entry | None:
         """On the caller's loop: reading a header of some hundred elements costs less than the way to a thread."""
@@ -128,11 +144,6 @@ class Archive:
         except BaseException:
             spool.discard()
             raise
-
-    def _find_same(self, entry: Entry) -> Held | None:
-        """The row of the same bytes, if they came before."""
-        held = index.find_instance(self.database.read_here, entry.summary.ref.sop_uid)
-        return held if held and _version_of(held) == version(entry) else None
 
     def _holds(self, held: Held, spool: Spool) -> bool:
         """Are the bytes that were kept still those that came again? Raises Conflict when only the digests agree."""
@@ -169,12 +180,14 @@ class Archive:
         for file, end in ends.items():
             index.set_pack_end(transaction, file, end)
         changed: dict[str, None] = {}
+        rejected = rejections.known(transaction.rows, [entry.summary.ref.sop_uid for entry in new])
         for entry in new:
             ref, studies = entry.summary.ref, frozenset[str]()
-            if ref.sop_uid not in quiet:
+            if ref.sop_uid in rejected and ref.sop_uid not in quiet:
                 rejections.restore(transaction, ref.sop_uid, entry.kept_at)
             if entry.note:
                 studies = rejections.record(transaction, entry.note, entry.kept_at)
+                rejected |= {named.sop_uid for named in entry.note.rejected}
             if ref.sop_uid not in quiet:
                 changed |= dict.fromkeys((ref.study_uid, *studies))
         now = clock.now().timestamp()
@@ -191,7 +204,7 @@ class Archive:
         """Two processes kept the same UID at one time: the first row stays."""
         held = index.find_instance(transaction.rows, entry.summary.ref.sop_uid)
         index.drop_empty(transaction, entry.summary.ref)
-        if held is not None and _version_of(held) == version(entry):
+        if held is not None and version_of(held) == version(entry):
             if (held.file, held.offset) != (entry.file, entry.offset):
                 index.add_removals(transaction, [entry])
             return
@@ -347,7 +360,3 @@ class Archive:
 
 def _summed_up(spool: Spool, summarise: Callable[[Spool, Limits], Summary], limits: Limits) -> Entry:
     return index.build_entry(spool, summarise(spool, limits), spool.digest(), clock.now().timestamp())
-
-
-def _version_of(held: Held) -> tuple[InstanceRef, bytes, str]:
-    return held.ref, held.digest, held.transfer_syntax

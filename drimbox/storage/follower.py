@@ -1,11 +1,12 @@
 """The index follows the packs: rows are committed just after the answer, since the packs alone can restore them.
 
-Whoever reads waits until the index has caught up with what was acknowledged before (`mark`), so nobody in this process
-sees an older state than he was told of. A crash in between costs nothing: see `recover`.
+Many at once, so that a row costs the senders next to nothing: as soon as there are `_MANY`, or somebody reads, or the
+oldest has waited `longest_s`. Whoever reads waits until the index has caught up with what was acknowledged before
+(`mark`), so nobody in this process sees an older state than he was told of. A crash in between costs nothing: see
+`recover`.
 """
 
 import logging
-import queue
 import secrets
 import threading
 from collections.abc import Callable, Sequence
@@ -18,14 +19,15 @@ from drimbox.storage.index import Entry
 
 log = logging.getLogger(__name__)
 
-_MOST: Final = 512  # entries of one transaction
+_MANY: Final = 256  # entries that are not waited beyond
 _AGAIN_S: Final = 1.0
 
 
 class Follower:
     """One thread that gives rows to kept instances, in the order in which they were kept.
 
-    apply: the rows of some entries, in a transaction. done: told of entries that have their rows.
+    apply: the rows of some entries, in a transaction. done: told of entries that have their rows. longest_s: how long
+    an entry waits for others, in seconds.
     """
 
     def __init__(
@@ -33,14 +35,16 @@ class Follower:
         database: Database,
         apply: Callable[[Transaction, Sequence[Entry]], None],
         done: Callable[[Sequence[Entry]], None],
+        longest_s: float,
     ) -> None:
         self._database = database
         self._apply = apply
         self._done = done
-        self._queue: queue.SimpleQueue[Sequence[Entry] | None] = queue.SimpleQueue()
-        self._lock = threading.Lock()
-        self._submitted = self._settled = 0  # groups
-        self._marks: list[tuple[int, Future[None]]] = []  # settled when so many groups are
+        self._longest_s = longest_s
+        self._changed = threading.Condition()
+        self._waiting: list[Entry] = []
+        self._submitted = self._settled = 0  # entries
+        self._marks: list[tuple[int, Future[None]]] = []  # settled when so many entries are
         self._closing = threading.Event()
         self._has_stopped = False
         self.refusal: DrimboxError | None = None  # why the index cannot follow now
@@ -49,36 +53,43 @@ class Follower:
 
     def submit(self, entries: Sequence[Entry]) -> None:
         """These are durable."""
-        with self._lock:
-            self._submitted += 1
-            self._queue.put(entries)
+        with self._changed:
+            before = len(self._waiting)
+            self._waiting += entries
+            self._submitted += len(entries)
+            if not before or before < _MANY <= len(self._waiting):
+                self._changed.notify()
 
     def mark(self) -> "Future[None] | None":
         """What is done once all that was submitted before has its rows; None when it has, or that may take long."""
         if self._submitted == self._settled:
             return None
-        with self._lock:
+        with self._changed:
             if self._submitted == self._settled or self.refusal is not None:
                 return None
             future: Future[None] = Future()
             self._marks.append((self._submitted, future))
+            self._changed.notify()
             return future
 
     def _run(self) -> None:
-        is_open = True
-        while is_open:
-            groups, count = [self._queue.get()], 0
-            while not self._queue.empty() and count < _MOST:
-                groups.append(self._queue.get())
-                count += len(groups[-1] or ())
-            is_open = None not in groups
-            if entries := [entry for group in groups for entry in group or ()]:
-                self._write(entries)
-            self._settle(sum(group is not None for group in groups))
+        while entries := self._next():
+            self._write(entries)
+            self._settle(len(entries))
 
-    def _settle(self, groups: int) -> None:
-        with self._lock:
-            self._settled += groups
+    def _next(self) -> list[Entry]:
+        """What is to get its rows now; empty at the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closing.is_set())
+            self._changed.wait_for(
+                lambda: self._marks or len(self._waiting) >= _MANY or self._closing.is_set(), self._longest_s
+            )
+            entries, self._waiting = self._waiting, []
+            return entries
+
+    def _settle(self, count: int) -> None:
+        with self._changed:
+            self._settled += count
             ready = [future for target, future in self._marks if target <= self._settled]
             self._marks = [mark for mark in self._marks if mark[0] > self._settled]
         _release(ready)
@@ -114,15 +125,16 @@ class Follower:
     def _refuse(self, refusal: DrimboxError) -> None:
         if self.refusal is None:
             log.error("index_behind", extra={"what": refusal.what, "why": refusal.why})
-        with self._lock:  # who reads sees what there is
+        with self._changed:  # who reads sees what there is
             self.refusal = refusal
             marks, self._marks = self._marks, []
         _release([future for _, future in marks])
 
     def close(self) -> None:
         """Write what was submitted, if it can be, then end the thread."""
-        self._closing.set()
-        self._queue.put(None)
+        with self._changed:
+            self._closing.set()
+            self._changed.notify()
         self._thread.join()
 
 

@@ -66,6 +66,14 @@ def find_instance(read: Read, sop_uid: str) -> Held | None:
     return _held(rows[0]) if rows else None
 
 
+def find_instances(read: Read, sop_uids: Sequence[str]) -> dict[str, Held]:
+    """Those of these SOP Instance UIDs that we have, wherever they claim to belong."""
+    where = "i.sop_uid = ?" if len(sop_uids) == 1 else "i.sop_uid IN (SELECT value FROM json_each(?))"
+    value = sop_uids[0] if len(sop_uids) == 1 else orjson.dumps(sop_uids).decode()
+    found = [_held(row) for row in read(f"SELECT {_HELD} FROM instance i WHERE {where}", (value,))]  # noqa: S608
+    return {held.ref.sop_uid: held for held in found}
+
+
 def find_by_uid(read: Read, sop_uid: str) -> tuple[Held | None, bool]:
     """The instance of this UID, wherever it belongs; and was another version of it set aside?"""
     aside = read("SELECT 1 FROM set_aside WHERE sop_uid = ? LIMIT 1", [sop_uid])
@@ -136,11 +144,10 @@ def build_entry(source: Readable, summary: Summary, digest: bytes, kept_at: floa
 
 
 def insert(transaction: Transaction, entries: Sequence[Entry]) -> list[Entry]:
-    """Add the rows of new instances; those whose UID has a row already come back, with nothing done.
+    """Add the rows of new instances; those whose UID has the row of another place come back, with nothing done.
 
     Studies and series are made when they are new, completed when they are not.
     """
-    refused: list[Entry] = []
     told: set[tuple[str, str, tuple[str, ...], tuple[str, ...]]] = set()  # what the slices of a series have in common
     for entry in entries:
         summary, ref = entry.summary, entry.summary.ref
@@ -149,33 +156,59 @@ def insert(transaction: Transaction, entries: Sequence[Entry]) -> list[Entry]:
             told.add(common)
             _upsert_study(transaction, ref.study_uid, summary.study, entry.kept_at)
             _upsert_series(transaction, ref, summary.series)
-        transaction.execute(
-            "INSERT INTO instance (study_uid, series_uid, sop_uid, sop_class_uid, transfer_syntax, instance_number, "
-            "number_of_frames, file, offset, size_bytes, data_set_offset, pixel_data_offset, digest, spans, "
-            "attributes, kept_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
-            "ON CONFLICT (sop_uid) DO NOTHING",
-            (
-                ref.study_uid,
-                ref.series_uid,
-                ref.sop_uid,
-                summary.sop_class_uid,
-                summary.transfer_syntax,
-                integer(summary.instance, "00200013"),
-                summary.number_of_frames,
-                entry.file,
-                entry.offset,
-                entry.size_bytes,
-                summary.data_set_offset,
-                summary.pixel_data_offset,
-                entry.digest,
-                entry.spans,
-                entry.attributes,
-                entry.kept_at,
-            ),
-        )
-        if not transaction.changes():
-            refused.append(entry)
+    refused: list[Entry] = []
+    start = 0
+    while start < len(entries):
+        count = next(count for count in _AT_ONCE if count <= len(entries) - start)
+        chunk = entries[start : start + count]
+        transaction.execute(_INSERT[count], [value for entry in chunk for value in _row(entry)])
+        if transaction.changes() < count:
+            refused += [entry for entry in chunk if not _has_row(transaction, entry)]
+        start += count
     return refused
+
+
+_COLUMNS: Final = (
+    "study_uid", "series_uid", "sop_uid", "sop_class_uid", "transfer_syntax", "instance_number", "number_of_frames",
+    "file", "offset", "size_bytes", "data_set_offset", "pixel_data_offset", "digest", "spans", "attributes", "kept_at",
+)  # fmt: skip
+# Each statement lets go of the interpreter lock and waits for it again, so many rows share one; few different lengths,
+# so that each is compiled once.
+_AT_ONCE: Final = (64, 16, 4, 1)
+_INSERT: Final = {
+    count: f"INSERT INTO instance ({', '.join(_COLUMNS)}) VALUES "  # noqa: S608 constants
+    + ", ".join([f"({', '.join('?' * len(_COLUMNS))})"] * count)
+    + " ON CONFLICT (sop_uid) DO NOTHING"
+    for count in _AT_ONCE
+}
+
+
+def _row(entry: Entry) -> tuple[Any, ...]:
+    summary, ref = entry.summary, entry.summary.ref
+    return (
+        ref.study_uid,
+        ref.series_uid,
+        ref.sop_uid,
+        summary.sop_class_uid,
+        summary.transfer_syntax,
+        integer(summary.instance, "00200013"),
+        summary.number_of_frames,
+        entry.file,
+        entry.offset,
+        entry.size_bytes,
+        summary.data_set_offset,
+        summary.pixel_data_offset,
+        entry.digest,
+        entry.spans,
+        entry.attributes,
+        entry.kept_at,
+    )
+
+
+def _has_row(transaction: Transaction, entry: Entry) -> bool:
+    """Is the row of its UID the one of this very place?"""
+    row = transaction.row("SELECT file, offset FROM instance WHERE sop_uid = ?", (entry.summary.ref.sop_uid,))
+    return row == (entry.file, entry.offset)
 
 
 def set_aside(transaction: Transaction, entry: Entry) -> None:

@@ -14,7 +14,7 @@ from drimbox.model import InstanceRef
 from drimbox.storage import index
 from drimbox.storage.database import Database
 from drimbox.storage.follower import Follower
-from drimbox.storage.index import Entry
+from drimbox.storage.index import Entry, Held
 from drimbox.storage.packs import Packs
 from drimbox.storage.records import HEADER_BYTES, Record, aligned
 from drimbox.storage.spool import Spool
@@ -46,6 +46,13 @@ class SetAside:
 Outcome = Kept | AlreadyKept | SetAside
 
 
+@dataclass(frozen=True, slots=True)
+class Again:
+    """One of the same digest has a row: are its bytes the same, and sound? The spool is still the caller's."""
+
+    held: Held
+
+
 class Incoming(NamedTuple):
     """A whole instance that is not durable yet, and its rows."""
 
@@ -62,13 +69,15 @@ class Keeper:
         self._follower = follower
         self._claims: dict[str, Entry] = {}  # by SOP Instance UID
         self._claims_aside: dict[tuple[InstanceRef, bytes, str], Entry] = {}
-        self._group: GroupCommit[Incoming, Outcome] = GroupCommit("pack-writer", self._commit, _MOST)
+        self._group: GroupCommit[Incoming, Outcome | Again] = GroupCommit("pack-writer", self._commit, _MOST)
 
-    def submit(self, incoming: Incoming) -> "Future[Outcome]":
-        """Keep it; the spool is ours from here on. The future raises NoSpace, Unavailable: nothing is visible then."""
+    def submit(self, incoming: Incoming) -> "Future[Outcome | Again]":
+        """Keep it; the spool is ours from here on, unless it came again. Raises NoSpace, Unavailable: nothing is
+        visible then.
+        """
         return self._group.submit(incoming)
 
-    async def wait(self, incoming: Incoming) -> Outcome:
+    async def wait(self, incoming: Incoming) -> Outcome | Again:
         """As `submit`, for a coroutine."""
         return await self._group.wait(incoming)
 
@@ -80,38 +89,52 @@ class Keeper:
             elif self._claims.get(entry.summary.ref.sop_uid) is entry:
                 del self._claims[entry.summary.ref.sop_uid]
 
-    def _commit(self, group: Sequence[Incoming]) -> list[Outcome | BaseException]:
+    def _commit(self, group: Sequence[Incoming]) -> list[Outcome | Again | BaseException]:
         fresh: list[Incoming] = []
+        finished = {incoming.spool for incoming in group}
         try:
-            outcomes: list[Outcome | BaseException] = []
+            outcomes: list[Outcome | Again | BaseException] = []
+            first = self._first([incoming.entry for incoming in group])
             for incoming in group:
-                outcome = self._claim(incoming.entry)
+                outcome = self._claim(incoming.entry, first)
                 if outcome is None:
                     fresh.append(incoming)
                     ref = incoming.entry.summary.ref
                     outcome = SetAside(ref) if incoming.entry.aside else Kept(ref)
+                elif isinstance(outcome, Again):
+                    finished.discard(incoming.spool)
                 outcomes.append(outcome)
             if fresh:
                 self._write(fresh)
             return outcomes
         except BaseException:
             self.forget([incoming.entry for incoming in fresh])
+            finished = {incoming.spool for incoming in group}
             raise
         finally:
-            for incoming in group:
-                incoming.spool.discard()
+            for spool in finished:
+                spool.discard()
 
-    def _claim(self, entry: Entry) -> Outcome | None:
+    def _first(self, entries: Sequence[Entry]) -> dict[str, Entry | Held]:
+        """Who has the UIDs of these. What is claimed is looked for before the rows: it may get its row meanwhile."""
+        uids = {entry.summary.ref.sop_uid for entry in entries}
+        first: dict[str, Entry | Held] = {uid: claim for uid in uids if (claim := self._claims.get(uid))}
+        if others := [uid for uid in uids if uid not in first]:
+            first |= index.find_instances(self._read, others)
+        return first
+
+    def _claim(self, entry: Entry, first: dict[str, Entry | Held]) -> Outcome | Again | None:
         """What became of it already; None when it is to be written, aside or not."""
         ref = entry.summary.ref
-        known = self._claims.get(ref.sop_uid)
-        first = version(known) if known else None
-        if known is None and (held := index.find_instance(self._read, ref.sop_uid)):
-            first = held.ref, held.digest, held.transfer_syntax
-        if first is None or (known is None and entry.mends is not None):
-            self._claims[ref.sop_uid] = entry
+        known = first.get(ref.sop_uid)
+        if known is None or (isinstance(known, Held) and entry.mends is not None):
+            if known is None:
+                entry.mends = None  # its row went meanwhile
+            self._claims[ref.sop_uid] = first[ref.sop_uid] = entry
             return None
-        if first == version(entry):
+        if isinstance(known, Held) and version_of(known) == version(entry):
+            return Again(known)
+        if isinstance(known, Entry) and version(known) == version(entry):
             return AlreadyKept(ref)
         if version(entry) in self._claims_aside or index.is_set_aside(self._read, *version(entry)):
             return SetAside(ref)
@@ -156,3 +179,8 @@ def _record(spool: Spool, entry: Entry) -> Record:
 def version(entry: Entry) -> tuple[InstanceRef, bytes, str]:
     """What makes two instances the same one: their names, the digest of the data set, its transfer syntax."""
     return entry.summary.ref, entry.digest, entry.summary.transfer_syntax
+
+
+def version_of(held: Held) -> tuple[InstanceRef, bytes, str]:
+    """The same of one that has a row."""
+    return held.ref, held.digest, held.transfer_syntax

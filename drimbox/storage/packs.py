@@ -20,6 +20,7 @@ from drimbox.storage.records import HEADER_BYTES, Record, State, build_header, r
 from drimbox.storage.spool import Buffers, Spool
 
 FOLDER: Final = "packs"
+_LOOK_AGAIN_S: Final = 0.1  # for room; a pack looks whenever it grows
 FULL_BYTES: Final = 2**30  # a pack that is so long gets no further record
 
 
@@ -34,10 +35,14 @@ class Packs:
         self._idle: deque[GrowingFile] = deque()  # open, for the next large instance
         self._free: deque[tuple[str, int]] = deque()  # of an earlier run, with room: name and end
         self._open: set[GrowingFile] = set()
+        self._looked = -_LOOK_AGAIN_S  # for room, in ticks
 
     def spool(self, announced: tuple[str, str], preface: bytes, limit_bytes: int) -> Spool:
         """A spool that begins with `preface`; see `Spool`. Raises NoSpace, Unavailable."""
-        self.volume.check_room()
+        now = clock.ticks()
+        if now - self._looked >= _LOOK_AGAIN_S:
+            self.volume.check_room()
+            self._looked = now
         return Spool(self._buffers, self._take, self._give, announced, preface, limit_bytes)
 
     def go_on_with(self, name: str, end: int) -> None:

@@ -4,8 +4,11 @@ Nothing is removed (docs/decisions/0020-rejected-is-hidden.md). A reference coun
 a note hides nothing of a study it does not name.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
+
+import orjson
 
 from drimbox.dicom.part10 import Readable
 from drimbox.dicom.scan import Summary
@@ -66,6 +69,15 @@ def take_out(transaction: Transaction, study_uid: str, series_uid: str, sop_uid:
         (f"removed-{now:.6f}", REMOVED, now, *values),
     )
     return transaction.changes()
+
+
+def known(read: Read, sop_uids: Sequence[str]) -> set[str]:
+    """Those of these SOP Instance UIDs that some note speaks of, shown again or not."""
+    rows = read(
+        "SELECT sop_uid FROM rejected WHERE sop_uid IN (SELECT value FROM json_each(?))",
+        (orjson.dumps(sop_uids).decode(),),
+    )
+    return {sop_uid for (sop_uid,) in rows}
 
 
 def restore(transaction: Transaction, sop_uid: str, now: float) -> bool:

@@ -148,6 +148,10 @@ class Spool(Readable):
         if pack is not None:
             self._give_pack(pack, self.offset)
 
+    def __del__(self) -> None:
+        """Nobody waits any more for what becomes of it: a caller that was cancelled, say."""
+        self.discard()
+
     def _give_buffer(self) -> None:
         buffer, self._buffer = self._buffer, None
         if buffer is not None:
