@@ -83,6 +83,7 @@ class Dicom(_Section):
     max_associations_per_caller: Annotated[int, Field(ge=1)] | None = None
     max_pdu_bytes: int = Field(131072, ge=4096, le=1048576)
     max_object_bytes: int = Field(16 * 2**30, ge=2**20)
+    max_unfinished_bytes_per_caller: Annotated[int, Field(ge=2**21)] | None = None  # None: twice max_object_bytes
     request_timeout_s: float = Field(30, gt=0)  # from connection to A-ASSOCIATE-RQ (ARTIM)
     idle_timeout_s: float = Field(300, gt=0)  # no operation outstanding
     message_timeout_s: float = Field(3600, gt=0)  # one whole C-STORE, however slow its sender
@@ -97,9 +98,16 @@ class Dicom(_Section):
                 raise ValueError("a caller has a certificate, which only dicom.tls_port can see: set it")
         elif not (self.tls_certificate and self.tls_key and self.tls_ca):
             raise ValueError("dicom.tls_port is set: so must be dicom.tls_certificate, .tls_key and .tls_ca")
+        if self.unfinished_bytes < self.max_object_bytes + 2**20:
+            raise ValueError("dicom.max_unfinished_bytes_per_caller must be 1 MiB more than dicom.max_object_bytes")
         if self.users_required and self.users is None:
             raise ValueError("dicom.users_required is true: set dicom.users to the file that lists them")
         return self
+
+    @property
+    def unfinished_bytes(self) -> int:
+        """What one caller may have on its way in."""
+        return self.max_unfinished_bytes_per_caller or 2 * self.max_object_bytes
 
 
 class Http(_Section):

@@ -25,6 +25,7 @@ from drimbox.dicom.pdu import (
     Rejection,
     build_associate_accept,
 )
+from drimbox.dicom_scp.allowance import Spool
 from drimbox.dicom_scp.commitment import Reports
 from drimbox.dicom_scp.faults import find_fault
 from drimbox.dicom_scp.identities import name_of
@@ -124,7 +125,7 @@ class Association:
             return
         accept, contexts = answer(request, settings.max_pdu_bytes, is_user_accepted=is_proven)
         self._maximum_length = request.user.maximum_length
-        assembly = Assembly(contexts, self._ingest.open)
+        assembly = Assembly(contexts, self._open_spool)
         extra = {"address": self._link.address, "calling": request.calling, "contexts": len(contexts)}
         log.info("association_opened", extra=extra)
         self._link.accept(build_associate_accept(accept), assembly)
@@ -208,6 +209,10 @@ class Association:
             log.exception("dimse_bug", extra={"incident": incident})
             return Answer(PROCESSING_FAILURE, f"incident {incident}")
 
+    def _open_spool(self, sop_class_uid: str, sop_uid: str, transfer_syntax: str) -> Spool:
+        content = self._ingest.open(sop_class_uid, sop_uid, transfer_syntax)
+        return Spool(content, self._limits.allowances, self._caller, self._shared.settings.unfinished_bytes)
+
     def _refuse(self, status: int, why: str, detail: str = "") -> Answer:
         extra = {"status": f"{status:04X}", "why": why, "detail": detail, "address": self._link.address}
         log.warning("operation_refused", extra=extra)
@@ -218,8 +223,11 @@ class Association:
             raise message.refused
         if message.spool is None:
             raise Malformed("C-STORE", "it has no data set")
-        async with self._limits.stores.turn(self._caller):
-            outcome = await self._ingest.instance(message.spool)
+        try:
+            async with self._limits.stores.turn(self._caller):
+                outcome = await self._ingest.instance(message.spool.content)
+        finally:
+            message.spool.release()
         if isinstance(outcome, SetAside):
             return Answer(WARNING_SET_ASIDE, "set aside: same SOP Instance UID, other content")
         return Answer(SUCCESS)

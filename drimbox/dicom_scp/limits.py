@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+from drimbox.dicom_scp.allowance import Allowances
 from drimbox.dicom_scp.identities import Identities
 from drimbox.dicom_scp.turns import Turns
 
@@ -84,8 +85,12 @@ class CountedHere:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the associations of a process share. stores: from a whole data set to its answer. identities: of users."""
+    """What the associations of a process share. stores: from a whole data set to its answer. identities: of users.
+
+    allowances: bytes on their way in, by caller.
+    """
 
     associations: Associations
     stores: Turns = field(default_factory=lambda: Turns(_STORES_AT_ONCE))
     identities: Identities = field(default_factory=Identities)
+    allowances: Allowances = field(default_factory=Allowances)

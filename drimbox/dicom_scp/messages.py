@@ -18,10 +18,10 @@ from drimbox.dicom.command import (
 )
 from drimbox.dicom.pdu import COMMAND, LAST
 from drimbox.dicom.uid import checked_uid
+from drimbox.dicom_scp.allowance import Spool
 from drimbox.dicom_scp.framing import wrong_message, wrong_pdu
 from drimbox.dicom_scp.negotiation import Context
 from drimbox.errors import Malformed, NotAcceptable, TooLarge
-from drimbox.flows.ingest import Spool
 
 _LONGEST_COMMAND: Final = 2**16
 _NO_STATUS: Final = 0xC000  # of a response without one: not a success

@@ -194,7 +194,8 @@ def store_statuses() -> str:
     }
     leaves: dict[type[DrimboxError], str] = {
         errors.Malformed: "the data set cannot be understood, or is not what the command announced",
-        errors.TooLarge: "the object passes `dicom.max_object_bytes`, or a limit of depth or count",
+        errors.TooLarge: "the object passes `dicom.max_object_bytes`, or a limit of depth or count; or its sender has "
+        "more under way than `dicom.max_unfinished_bytes_per_caller`",
         errors.NoSpace: "the volume is full",
         errors.Unavailable: NO_ANSWER,
         errors.Corrupt: NO_ANSWER,

@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -299,3 +300,60 @@ def test_a_caller_may_have_a_limit_of_its_own() -> None:
         scu = held.enter_context(RawScu(stage.place))
         scu.send(build_request([(CT, ["1.2"])], "ONE"))
         assert scu.receive() == (Pdu.ASSOCIATE_RJ, bytes((0, 2, 3, 2)))
+
+
+# --- Bytes on their way in ------------------------------------------------------------------------------------------
+
+
+def test_one_caller_cannot_keep_more_unfinished_than_it_may() -> None:
+    """Two halves are all it may have; the third is refused and can be sent again once one of them was answered."""
+    allowed = {"max_object_bytes": 2**20, "max_unfinished_bytes_per_caller": 2**21}
+    with open_door(MemoryIngest(), **allowed) as stage, contextlib.ExitStack() as held:
+
+        def begin(calling: str, sop_uid: str) -> tuple[RawScu, bytes]:
+            """An association with half an instance sent, and the other half."""
+            scu = held.enter_context(RawScu(stage.place))
+            scu.associate(calling=calling)
+            whole = build_store(1, CT, sop_uid, bytes(2**20 - 500))
+            scu.send(whole[: len(whole) // 2])
+            return scu, whole[len(whole) // 2 :]
+
+        first, second = begin("GREEDY", "1.2.1"), begin("GREEDY", "1.2.2")
+        third = held.enter_context(RawScu(stage.place))
+        third.associate(calling="GREEDY")
+        _until(lambda: third.store("1.2.3", b"small").status == 0xA700)
+        assert "max_unfinished_bytes" in third.store("1.2.3", b"small").error_comment
+        other, rest = begin("MODEST", "1.2.4")
+        other.send(rest)
+        assert other.response().status == 0
+        for scu, rest in (first, second):
+            scu.send(rest)
+            assert scu.response().status == 0
+        assert third.store("1.2.3", b"small").status == 0
+
+
+def test_what_was_given_up_counts_no_more() -> None:
+    allowed = {"max_object_bytes": 2**20, "max_unfinished_bytes_per_caller": 2**21}
+    ingest = MemoryIngest(limit=1000)
+    with open_door(ingest, **allowed) as stage:
+        for _ in range(10):
+            with RawScu(stage.place) as scu:  # cut in the middle
+                scu.associate()
+                scu.send(HALF)
+        with RawScu(stage.place) as scu:
+            scu.associate()
+            for number in range(10):  # refused by the archive
+                assert scu.store(f"1.2.{number}", bytes(5000)).status == 0xA700
+        with RawScu(stage.place) as scu:
+            scu.associate()
+            _until(lambda: scu.store("1.2.3", b"small").status == 0)
+
+
+def _until(is_so: Callable[[], bool]) -> None:
+    """Ask again until it is: what others send is read by other threads."""
+    pause = threading.Event()
+    for _ in range(1000):
+        if is_so():
+            return
+        pause.wait(0.01)
+    raise AssertionError("it never was")

@@ -58,6 +58,8 @@ def test_lists_of_the_environment_are_json(tmp_path, monkeypatch):
         ("[dicom]\ntls_port = 2762\n", "dicom.tls_certificate"),
         ('[dicom]\ntls_port = 2762\ntls_certificate = "a"\ntls_key = "b"\n', ".tls_ca"),
         ('[dicom]\ntls_client = "never"\n', "dicom.tls_client"),
+        ("[dicom]\nmax_unfinished_bytes_per_caller = 4194304\n", "max_object_bytes"),
+        ("[dicom]\nusers_required = true\n", "dicom.users"),
         ('[dicom]\ncallers = [{ae_title = "A", address = "::1", certificate = "CN=a"}]\n', "dicom.tls_port"),
         ('[dicom]\ncallers = [{ae_title = "", address = "192.0.2.7"}]\n', "dicom.callers.0.ae_title"),
         ('[peers]\nknown = [{name = "db1", url = "db1.example.org"}]\n', "peers.known.0.url"),
