@@ -19,11 +19,13 @@ from drimbox.durable import lock_folder
 from drimbox.egress import Egress
 from drimbox.errors import DrimboxError, NotFound, Unavailable
 from drimbox.flows.admit import Admit
+from drimbox.flows.bring import Bring
 from drimbox.flows.commit import Commit
 from drimbox.flows.consult import Consult
 from drimbox.flows.describe import Describe
 from drimbox.flows.desk import Desk
 from drimbox.flows.exams import Exams
+from drimbox.flows.fetch import Fetch
 from drimbox.flows.follow import Follow
 from drimbox.flows.ingest import Ingest
 from drimbox.flows.lifecycle import Lifecycle
@@ -64,6 +66,7 @@ class Node:
     egress: Egress
     pixels: Pixels
     publish: Publish
+    bring: Bring | None
     describe: Describe
     consult: Consult
     commit: Commit
@@ -83,6 +86,8 @@ class Node:
             asyncio.create_task(_expire(self.consult, self.visiting), name="expiry"),
             asyncio.create_task(self.describe.work(self.metadata_max_bytes), name="metadata"),
         ]
+        if self.bring is not None:
+            self.work.append(asyncio.create_task(self.bring.work(), name="pacs"))
         await self.pixels.start()
         await self.http.open()
         dicom = await self.dicom.start()
@@ -149,7 +154,8 @@ def _wire(
     retrieve_base = settings.kos.retrieve_url.rstrip("/") or f"{public}/dicom-web"
     ingest = Ingest(own, admit, settings.dicom.max_object_bytes)
     retrieve = Retrieve(own, admit, pixels)
-    exams = Exams(own, Reports(outbox), settings, retrieve_base)
+    bring = Bring(Fetch(ingest, settings), settings.pacs) if settings.pacs.fetch_reported else None
+    exams = Exams(own, Reports(outbox), settings, retrieve_base, bring)
     publish = Publish(Lifecycle(exams, outbox, dmp), admit, settings)
     loan = Ingest(visiting, admit, settings.dicom.max_object_bytes)
     consult = Consult(Visits(visiting.database), loan, admit, dmp, PeerClient(egress, settings.peers), settings)
@@ -159,6 +165,7 @@ def _wire(
         egress=egress,
         pixels=pixels,
         publish=publish,
+        bring=bring,
         describe=Describe(own, admit, retrieve_base),
         consult=consult,
         commit=Commit(own, admit, settings.dicom),

@@ -228,6 +228,8 @@ class Pacs(_Section):
     """The PACS of the centre, as we call it. Off while `host` is empty.
 
     retrieve_by: `move` needs our AE title and address in the PACS, `get` needs nothing there but a PACS that offers it.
+    fetch_reported: the images stay in the PACS; those of a study are brought in once a report documents it, and its
+    manifest names what the PACS lists.
     """
 
     ae_title: str = Field("PACS", min_length=1, max_length=16)
@@ -236,6 +238,15 @@ class Pacs(_Section):
     retrieve_by: Literal["move", "get"] = "move"
     timeout_s: float = Field(30, gt=0)  # one question with its answers
     retrieve_timeout_s: float = Field(3600, gt=0)  # one study, all of it
+    fetch_reported: bool = False
+    fetch_at_once: int = Field(2, ge=1, le=32)
+    fetch_attempts: int = Field(10, ge=1)  # that bring nothing new; then a human looks at it
+
+    @model_validator(mode="after")
+    def _has_a_place(self) -> Self:
+        if self.fetch_reported and not self.host:
+            raise ValueError("pacs.fetch_reported is true: set pacs.host")
+        return self
 
     @property
     def place(self) -> Destination:

@@ -40,6 +40,13 @@ _CLASSES: Final = MappingProxyType(
         "KO": "1.2.840.10008.5.1.4.1.1.88.59",
     }
 )
+_IN_IMAGES: Final = MappingProxyType(
+    {
+        "images-of-IPP999": ("IPP999", None),
+        "images-of-the-INS": (INS, "ASIP-SANTE-INS-NIR"),
+        "images-of-another-INS": (_OTHER_INS, "ASIP-SANTE-INS-NIR"),
+    }
+)
 _PIXELS: Final = (
     "Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated", "BitsStored", "HighBit",
     "PixelRepresentation", "PixelData",
@@ -167,7 +174,7 @@ class Exam:
         if self.facts["images"] == "-":
             return
         accessions = self.facts["orders"].split(",")
-        patient_id = "IPP999" if "images-of-IPP999" in self.twists else "IPP101"
+        patient_id, issuer = _IN_IMAGES.get(self.facts["twist"], ("IPP101", None))
         for place, (number, series) in enumerate(zip(self.studies, self.facts["images"].split(";"), strict=True)):
             accession = "ACN999" if "images-of-ACN999" in self.twists else accessions[min(place, len(accessions) - 1)]
             before: list[FileDataset] = []
@@ -175,7 +182,7 @@ class Exam:
                 kind, _, count = told.partition(":")
                 for instance in range(1, int(count) + 1):
                     made = _instance(kind, number, rank, instance, before)
-                    made.AccessionNumber, made.PatientID = accession, patient_id
+                    made.AccessionNumber, made.PatientID, made.IssuerOfPatientID = accession, patient_id, issuer
                     before.append(made)
                     yield made
 

@@ -9,7 +9,9 @@ from typing import Literal
 
 from drimbox.model import Patient, Report
 
-Images = Literal["here", "arriving", "none yet", "none left"]
+Images = Literal["here", "arriving", "none yet", "nowhere", "none left"]
+"""nowhere: neither here nor in the PACS, which was asked."""
+
 Action = Literal["publish", "replace", "update", "withdraw", "nothing", "wait", "park"]
 
 
@@ -46,6 +48,10 @@ class Decision:
 
 
 _NOTHING = Decision("nothing")
+_WAITING = {
+    "none yet": "study: not held here: waiting for its images",
+    "nowhere": "study: neither held here nor in the PACS: waiting for its images",
+}
 
 
 def decide(truth: Truth, standing: Standing | None) -> Decision:
@@ -62,13 +68,9 @@ def decide(truth: Truth, standing: Standing | None) -> Decision:
         return Decision("withdraw", again=True)
     if truth.images == "arriving":
         return Decision("wait")
-    if truth.images == "none yet":
+    if truth.images in ("none yet", "nowhere"):
         lost = "images published before are not found any more, and nothing says that they were removed"
-        return (
-            Decision("park", f"study: {lost}")
-            if standing
-            else Decision("wait", "study: not held here: waiting for its images")
-        )
+        return Decision("park", f"study: {lost}") if standing else Decision("wait", _WAITING[truth.images])
     if truth.contradiction:
         return Decision("park", truth.contradiction)
     return _told(truth, report, standing)

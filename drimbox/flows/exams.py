@@ -11,8 +11,9 @@ from drimbox import clock
 from drimbox.dicom.attributes import Attributes, text
 from drimbox.dicom.match import OneOf, Query
 from drimbox.errors import Malformed, NotFound, TooLarge
-from drimbox.flows.decide import Images, Truth
-from drimbox.kos.codes import KEY_OBJECT_SELECTION
+from drimbox.flows.bring import Bring
+from drimbox.flows.decide import Images, Truth, unpublishable
+from drimbox.kos.codes import INS_NAMESPACES, KEY_OBJECT_SELECTION
 from drimbox.kos.document import MAX_BYTES
 from drimbox.kos.gather import gather_series
 from drimbox.kos.manifest import KeySelection, Manifest, ManifestSeries, new_uid
@@ -24,6 +25,7 @@ from drimbox.storage.archive import Archive
 from drimbox.storage.reports import Reports
 
 _MAX_INSTANCES: Final = 200_000
+_MATRICULE: Final = 13  # characters of an INS; two more are its key, which not everybody writes
 
 References = frozenset[tuple[str, str, str]]
 
@@ -44,35 +46,77 @@ class Found:
     selections: tuple[KeySelection, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """What is true of an exam before its images are here. quiet_at: as in `Found`."""
+
+    images: Images
+    contradiction: str = ""
+    quiet_at: float = 0
+
+
 @dataclass(frozen=True)
 class Exams:
     """Looks at reports and images, and makes the manifest of both.
 
-    retrieve_base: the DICOMweb root other DRIMboxes reach us by; it goes into each manifest.
+    retrieve_base: the DICOMweb root other DRIMboxes reach us by; it goes into each manifest. bring: the way to the PACS
+    of the centre, where images stay in it.
     """
 
     archive: Archive
     reports: Reports
     settings: Settings
     retrieve_base: str
+    bring: Bring | None = None
 
     async def look(self, study_uid: str) -> Found:
-        """What is true of the exam now."""
+        """What is true of the exam now.
+
+        Raises Unavailable and Conflict when the PACS does not give its images (`Bring.have`), and as the PACS.
+        """
         report_id, report = await self.reports.current(study_uid) or (0, None)
+        is_cancelled = report is not None and await self.reports.is_cancelled(study_uid)
+        listed: frozenset[str] | None = None
+        if self.bring is not None:
+            if report is None or is_cancelled or not report.to_dmp or unpublishable(report.patient):
+                self.bring.forget(study_uid)
+            else:
+                before = await self._from_pacs(self.bring, study_uid, report)
+                if isinstance(before, _Before):
+                    truth = Truth(report, before.images, frozenset(), before.contradiction)
+                    return Found(study_uid, truth, report_id, {}, (), before.quiet_at)
+                listed = before
         if report is None:
             return Found(study_uid, Truth(None, "none yet", frozenset()), 0, {}, ())
-        if await self.reports.is_cancelled(study_uid):
+        if is_cancelled:
             return Found(study_uid, Truth(report, "none left", frozenset()), report_id, {}, ())
         try:
             study = await self.archive.study(study_uid)
         except NotFound:
             images: Images = "none left" if await self.archive.rejected(study_uid) else "none yet"
             return Found(study_uid, Truth(report, images, frozenset()), report_id, {}, ())
-        series, selections = await self._series(study_uid)
+        series, selections = await self._series(study_uid, listed)
         images, quiet_at = await self._images(study_uid, series)
         contradiction = await self._contradiction(study, report, exam_of(report, study_uid))
         truth = Truth(report, images, references(series), contradiction)
         return Found(study_uid, truth, report_id, study, series, quiet_at, selections)
+
+    async def _from_pacs(self, bring: Bring, study_uid: str, report: Report) -> "_Before | frozenset[str]":
+        """The instances the PACS lists, all of which came or were taken out of use; or what is true before that."""
+        again_s = self.settings.publish.retry_first_s
+        if place := bring.place(study_uid):
+            return _Before("arriving", quiet_at=clock.now().timestamp() + again_s * place)
+        listing = await bring.listing(study_uid)
+        known = await self.archive.known(study_uid)
+        if not listing.instances:
+            if await self.archive.held(study_uid):
+                return _Before("here", "study: the PACS lists none of its images, which are held here: see what it has")
+            return frozenset() if known else _Before("nowhere")
+        if reason := await self._contradiction(listing.study, report, exam_of(report, study_uid)):
+            return _Before("here", reason)
+        if not bring.have(study_uid, listing, known):
+            return _Before("arriving", quiet_at=clock.now().timestamp() + again_s * bring.place(study_uid))
+        return listing.instances
 
     async def _images(self, study_uid: str, series: tuple[ManifestSeries, ...]) -> tuple[Images, float]:
         """Are images there, and still coming? A date to come is a clock that was set back: no reason to wait."""
@@ -82,8 +126,13 @@ class Exams:
             return "arriving", quiet_at
         return ("here" if series else "none left"), 0
 
-    async def _series(self, study_uid: str) -> tuple[tuple[ManifestSeries, ...], tuple[KeySelection, ...]]:
-        """Evidence is what we hold, without rejection notes and manifests of others; and key images (drim-m.md B.5)."""
+    async def _series(
+        self, study_uid: str, listed: frozenset[str] | None = None
+    ) -> tuple[tuple[ManifestSeries, ...], tuple[KeySelection, ...]]:
+        """Evidence is what we hold, without rejection notes and manifests of others; and key images (drim-m.md B.5).
+
+        listed: where images stay in the PACS, what it has of the study; nothing else is shown.
+        """
         query = Query("instance", {"0020000D": OneOf((study_uid,))}, None, _MAX_INSTANCES, 0)
         items = await self.archive.search(query)
         left_out, selections = set(), []
@@ -95,16 +144,21 @@ class Exams:
                 elif selection := await asyncio.to_thread(_selection, data):
                     selections.append(selection)
         base = f"{self.retrieve_base}/studies/{study_uid}/series"
-        kept = (item for item in items if text(item, "00080018") not in left_out)
-        return gather_series(kept, base), tuple(selections)
+        shown = (uid for item in items if (uid := text(item, "00080018")) not in left_out)
+        kept = frozenset(shown) if listed is None else frozenset(shown) & listed
+        shown_items = (item for item in items if text(item, "00080018") in kept)
+        return gather_series(shown_items, base), tuple(one for one in selections if one.sop_uid in kept)
 
     async def _contradiction(self, study: Attributes, report: Report, exam: Exam) -> str:
         """Why images and report are not of the same exam of the same patient, or nothing (drim-m.md B.4)."""
         accession, patient_id = text(study, "00080050"), text(study, "00100020")
         if accession and exam.accession and accession != exam.accession.value:
             return "accession number: the images and the report do not carry the same one: correct one of them"
-        local_id = report.patient.local_id
-        if patient_id and local_id and patient_id not in await self.reports.names_of(local_id):
+        local_id, ins = report.patient.local_id, report.patient.ins
+        if ins and (patient_id == ins.value or text(study, "00100021") in INS_NAMESPACES.values()):
+            if patient_id[:_MATRICULE] != ins.value[:_MATRICULE]:
+                return "INS: the images and the report do not carry the same one: correct one of them"
+        elif patient_id and local_id and patient_id not in await self.reports.names_of(local_id):
             return "patient identifier: the images and the report do not carry the same one: correct one of them"
         return ""
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 from pydicom import Dataset
 from pynetdicom import StoragePresentationContexts, evt
 
-from drimbox.dicom.attributes import Attributes
+from drimbox.dicom.attributes import Attributes, text
 from drimbox.dicom.command import VERIFICATION
 from drimbox.dicom.dictionary import vr_of
 from drimbox.dicom.identifier import QueryLevel
@@ -22,6 +22,8 @@ STUDY_MOVE: Final = "1.2.840.10008.5.1.4.1.2.2.2"
 STUDY_GET: Final = "1.2.840.10008.5.1.4.1.2.2.3"
 
 MOST_FOUND: Final = 1000
+MOST_INSTANCES: Final = 60_000
+"""Of one study, in the answer of an archive; a manifest has no more."""
 MOST_GOT_BYTES: Final = 2**29
 """Of one instance that comes by C-GET, which is held in memory; C-MOVE has no such limit."""
 
@@ -37,6 +39,9 @@ _STUDY: Final = (
     "00080061", "00081030", "00080090", "00200010", "00201206", "00201208",
 )  # fmt: skip
 
+_SERIES: Final = ("0020000D", "0020000E")
+_INSTANCE: Final = ("0020000D", "0020000E", "00080018")
+
 Take = Callable[[str, str, str, memoryview], Coroutine[Any, Any, int]]
 """SOP class, SOP instance, transfer syntax and data set of what came by C-GET -> status of its C-STORE."""
 
@@ -48,6 +53,22 @@ class Retrieved:
     completed: int
     warning: int
     failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What an archive says it holds of a study: its attributes, and the SOP Instance UIDs of each series.
+
+    Both empty when it holds nothing of it.
+    """
+
+    study: Attributes
+    series: Mapping[str, frozenset[str]]
+
+    @property
+    def instances(self) -> frozenset[str]:
+        """All SOP Instance UIDs."""
+        return frozenset[str]().union(*self.series.values())
 
 
 @dataclass(frozen=True)
@@ -72,12 +93,8 @@ class ArchiveScu:
 
         Raises TooLarge past MOST_FOUND matches.
         """
-        asked = Dataset()
-        asked.QueryRetrieveLevel = level
-        for tag, value in keys.items():
-            asked.add_new(int(tag, 16), vr_of(int(tag, 16)), value)
         async with associated(self.place, self.calling, [(STUDY_FIND, _PLAIN)]) as association:
-            return await association.call(lambda: _find(association, asked), self.timeout_s)
+            return await association.call(lambda: _find(association, _query(level, keys)), self.timeout_s)
 
     async def find_studies(
         self, *, study_uid: str = "", accession_number: str = "", patient_id: str = ""
@@ -87,18 +104,46 @@ class ArchiveScu:
         keys |= {"0020000D": study_uid, "00080050": accession_number, "00100020": patient_id}
         return await self.find("STUDY", keys)
 
-    async def move(self, study_uid: str, destination: str) -> Retrieved:
-        """Have it send a study to `destination`, an AE title it knows. Raises NotAcceptable when it does not."""
-        asked = _study(study_uid)
+    async def list_instances(self, study_uid: str) -> Listing:
+        """All of a study, asked for level by level, as each archive can be asked. Raises TooLarge."""
+        study = {**dict.fromkeys(_STUDY, ""), "0020000D": study_uid}
+        async with associated(self.place, self.calling, [(STUDY_FIND, _PLAIN)]) as association:
+
+            async def ask(level: QueryLevel, keys: Mapping[str, str], most: int) -> list[Attributes]:
+                asked = _query(level, keys)
+                found = await association.call(lambda: _find(association, asked, most), self.timeout_s)
+                return [one for one in found if text(one, "0020000D") in (study_uid, "")]
+
+            studies = await ask("STUDY", study, MOST_FOUND)
+            if not studies:
+                return Listing({}, {})
+            series: dict[str, frozenset[str]] = {}
+            left = MOST_INSTANCES
+            for one in await ask("SERIES", {**dict.fromkeys(_SERIES, ""), "0020000D": study_uid}, MOST_FOUND):
+                uid = text(one, "0020000E")
+                keys = {**dict.fromkeys(_INSTANCE, ""), "0020000D": study_uid, "0020000E": uid}
+                series[uid] = frozenset(text(found, "00080018") for found in await ask("IMAGE", keys, left)) - {""}
+                left -= len(series[uid])
+            return Listing(studies[0], series)
+
+    async def move(self, study_uid: str, destination: str, series_uid: str = "") -> Retrieved:
+        """Have it send a study, or one series, to `destination`, an AE title it knows.
+
+        Raises NotAcceptable when it does not.
+        """
+        asked = _study(study_uid, series_uid)
         async with associated(self.place, self.calling, [(STUDY_MOVE, _PLAIN)]) as association:
             return await association.call(
                 lambda: _retrieved("C-MOVE", association, lambda scu: scu.send_c_move(asked, destination, STUDY_MOVE)),
                 self.retrieve_timeout_s,
             )
 
-    async def get(self, study_uid: str, take: Take) -> Retrieved:
-        """Have it give a study on this association, an instance at a time. Raises TooLarge, what `take` raises."""
-        asked, loop = _study(study_uid), asyncio.get_running_loop()
+    async def get(self, study_uid: str, take: Take, series_uid: str = "") -> Retrieved:
+        """Have it give a study, or one series, on this association, an instance at a time.
+
+        Raises TooLarge, what `take` raises.
+        """
+        asked, loop = _study(study_uid, series_uid), asyncio.get_running_loop()
         arriving = _Arriving(lambda *instance: asyncio.run_coroutine_threadsafe(take(*instance), loop).result())
         contexts = [(STUDY_GET, _PLAIN), *((uid, _STORABLE) for uid in _STORED)]
         handlers = [(evt.EVT_C_STORE, arriving.store), (evt.EVT_PDU_RECV, arriving.count)]
@@ -151,10 +196,20 @@ class _Arriving:
                 raise
 
 
-def _study(study_uid: str) -> Dataset:
+def _query(level: QueryLevel, keys: Mapping[str, str]) -> Dataset:
     asked = Dataset()
-    asked.QueryRetrieveLevel = "STUDY"
+    asked.QueryRetrieveLevel = level
+    for tag, value in keys.items():
+        asked.add_new(int(tag, 16), vr_of(int(tag, 16)), value)
+    return asked
+
+
+def _study(study_uid: str, series_uid: str) -> Dataset:
+    asked = Dataset()
+    asked.QueryRetrieveLevel = "SERIES" if series_uid else "STUDY"
     asked.StudyInstanceUID = study_uid
+    if series_uid:
+        asked.SeriesInstanceUID = series_uid
     return asked
 
 
@@ -179,15 +234,15 @@ def _answers(association: Association, answers: Iterator[tuple[Dataset, Dataset 
         yield _status(answer, association), answer, identifier
 
 
-def _find(association: Association, asked: Dataset) -> list[Attributes]:
+def _find(association: Association, asked: Dataset, most: int = MOST_FOUND) -> list[Attributes]:
     found: list[Attributes] = []
     answers = _asked(association, lambda: association.established.send_c_find(asked, STUDY_FIND))
     for status, _, identifier in _answers(association, answers):
         if status not in (0xFF00, 0xFF01):
             _expect_success("C-FIND", status)
-        elif len(found) == MOST_FOUND:
+        elif len(found) == most:
             association.cut()
-            raise TooLarge("C-FIND", f"more than {MOST_FOUND} match")
+            raise TooLarge("C-FIND", f"more than {most} match")
         elif identifier is not None:
             found.append(identifier.to_json_dict(suppress_invalid_tags=True))
     return found

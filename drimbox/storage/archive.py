@@ -250,6 +250,15 @@ class Archive:
         await self.caught_up()
         return await self.database.reading(lambda: rejections.list_rejected(self.database.read_here, study_uid))
 
+    async def known(self, study_uid: str) -> frozenset[str]:
+        """SOP Instance UIDs of all that came of a study, or was taken out of use before it came; shown or not."""
+        await self.caught_up()
+        sql = (
+            "SELECT sop_uid FROM instance WHERE study_uid = ? "
+            "UNION SELECT sop_uid FROM rejected WHERE study_uid = ? AND restored_at IS NULL"
+        )
+        return frozenset(str(row[0]) for row in await self.database.read(sql, (study_uid, study_uid)))
+
     async def take_out(self, study_uid: str, series_uid: str = "", sop_uid: str = "") -> int:
         """Take what is shown of a study, a series or an instance out of use; how many instances there were."""
 

@@ -23,6 +23,7 @@ TABLE = {
     "a report, its images here": (Truth(QUALIFIED, "here", ONE), None, "publish"),
     "a report, its images still come": (Truth(QUALIFIED, "arriving", ONE), None, "wait"),
     "a report before its images": (Truth(QUALIFIED, "none yet", frozenset()), None, "wait"),
+    "a report whose images the PACS has not either": (Truth(QUALIFIED, "nowhere", frozenset()), None, "wait"),
     "an identity that is not qualified": (Truth(PLAIN, "here", ONE), None, "park"),
     "no INS": (Truth(replace(QUALIFIED, patient=replace(PLAIN.patient, ins=None)), "here", ONE), None, "park"),
     "images of another exam": (Truth(QUALIFIED, "here", ONE, "accession number: two"), None, "park"),
@@ -42,6 +43,7 @@ TABLE = {
     "images that still come": (Truth(QUALIFIED, "arriving", TWO), PUBLISHED, "wait"),
     "no image left": (Truth(QUALIFIED, "none left", frozenset()), PUBLISHED, "withdraw"),
     "images that are not found, and nothing says why": (Truth(QUALIFIED, "none yet", frozenset()), PUBLISHED, "park"),
+    "images that not even the PACS has any more": (Truth(QUALIFIED, "nowhere", frozenset()), PUBLISHED, "park"),
     "a cancelled report": (Truth(None, "here", ONE), PUBLISHED, "withdraw"),
     "a correction that is not for the DMP": (
         Truth(replace(CORRECTED, to_dmp=False), "here", ONE),
@@ -66,7 +68,7 @@ TABLE = {
 def test_what_the_dmp_is_told(truth, standing, action):
     decision = decide(truth, standing)
     assert decision.action == action
-    assert bool(decision.reason) == (action == "park" or (action == "wait" and truth.images == "none yet"))
+    assert bool(decision.reason) == (action == "park" or (action == "wait" and truth.images in ("none yet", "nowhere")))
 
 
 def test_only_another_patient_takes_two_steps():
