@@ -30,6 +30,7 @@ from drimbox.flows.follow import Follow
 from drimbox.flows.ingest import Ingest
 from drimbox.flows.lifecycle import Lifecycle
 from drimbox.flows.publish import Publish
+from drimbox.flows.readmit import Readmit
 from drimbox.flows.remove import Remove
 from drimbox.flows.retrieve import Retrieve
 from drimbox.flows.show_report import ShowReport
@@ -45,6 +46,7 @@ from drimbox.portal.site import site
 from drimbox.problems import refuse
 from drimbox.settings import Settings
 from drimbox.storage.archive import Archive
+from drimbox.storage.database import Database
 from drimbox.storage.outbox import Outbox
 from drimbox.storage.outbox_file import open_outbox
 from drimbox.storage.recover import recover
@@ -236,14 +238,31 @@ def open_desk(settings: Settings) -> Iterator[Desk]:
     with contextlib.ExitStack() as held:
         outbox = build_outbox(settings)
         held.callback(outbox.database.close)
-        folder = settings.node.data_dir.resolve() / "trail"
-        try:
-            held.callback(os.close, lock_folder(folder / "commands"))
-        except Unavailable as error:
-            raise Unavailable("trail", "another drimbox command is at work here: try again when it is done") from error
-        trail = Trail(folder / "commands.jsonl")
-        held.callback(trail.close)
-        yield Desk(outbox, Admit(settings, trail))
+        yield Desk(outbox, _admit_command(settings, held))
+
+
+@contextlib.contextmanager
+def open_readmit(settings: Settings) -> Iterator[Readmit]:
+    """The rejections of the own archive for a command beside a running node, traced as above. Raises as above."""
+    root = settings.node.data_dir.resolve() / "own"
+    if not (root / "index.db").is_file():
+        raise NotFound("node.data_dir", f"{root} holds no index: give the node's configuration with --config")
+    with contextlib.ExitStack() as held:
+        admit = _admit_command(settings, held)
+        database = Database(root / "index.db", may_be_new=False)
+        held.callback(database.close)
+        yield Readmit(database, admit)
+
+
+def _admit_command(settings: Settings, held: contextlib.ExitStack) -> Admit:
+    folder = settings.node.data_dir.resolve() / "trail"
+    try:
+        held.callback(os.close, lock_folder(folder / "commands"))
+    except Unavailable as error:
+        raise Unavailable("trail", "another drimbox command is at work here: try again when it is done") from error
+    trail = Trail(folder / "commands.jsonl")
+    held.callback(trail.close)
+    return Admit(settings, trail)
 
 
 def _allowed(settings: Settings) -> list[str]:

@@ -33,6 +33,22 @@ class Rejected:
     at: float
 
 
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A note, or a removal by an operator, and what became of it.
+
+    study_uid: one of its studies. instances: it names; in_force: those of them it still keeps out of use.
+    """
+
+    note_uid: str
+    title: str
+    at: float
+    study_uid: str
+    studies: int
+    instances: int
+    in_force: int
+
+
 def read_note(source: Readable, summary: Summary) -> Rejection | None:
     """The rejection note in a file; None when it holds anything else, a KOS that cannot be read included."""
     if summary.sop_class_uid != KEY_OBJECT_SELECTION:
@@ -90,6 +106,44 @@ def restore(transaction: Transaction, sop_uid: str, now: float) -> bool:
         (now, sop_uid, EXPIRED, REMOVED),
     )
     return transaction.changes() > 0
+
+
+def undo(transaction: Transaction, note_uid: str, now: float) -> tuple[int, int]:
+    """An operator takes back what a note, or a removal, said of others; the note itself stays out of the listings.
+
+    How many instances it kept out of use, and how many of them stay so because of another one. The same note sent
+    again, or read again, changes nothing: its rows are there.
+    """
+    transaction.execute(
+        "UPDATE rejected SET restored_at = ? WHERE note_uid = ? AND sop_uid <> note_uid AND restored_at IS NULL",
+        (now, note_uid),
+    )
+    instances = transaction.changes()
+    rows = transaction.rows(
+        "SELECT count(*) FROM rejected n WHERE n.note_uid = ? AND n.sop_uid <> n.note_uid AND n.restored_at = ? "
+        "AND EXISTS (SELECT 1 FROM rejected r WHERE r.restored_at IS NULL AND r.sop_uid = n.sop_uid "
+        "AND r.study_uid = n.study_uid AND r.series_uid = n.series_uid)",
+        (note_uid, now),
+    )
+    return instances, int(rows[0][0])
+
+
+def list_notes(read: Read, study_uid: str, most: int) -> list[Note]:
+    """The newest `most` notes and removals; of one study, when it is told."""
+    of_study = "AND note_uid IN (SELECT note_uid FROM rejected WHERE study_uid = ?) " if study_uid else ""
+    rows = read(
+        "SELECT note_uid, title, min(rejected_at), min(study_uid), count(DISTINCT study_uid), count(*), "  # noqa: S608
+        f"sum(restored_at IS NULL) FROM rejected WHERE sop_uid <> note_uid {of_study}"
+        "GROUP BY note_uid ORDER BY min(id) DESC LIMIT ?",
+        (*((study_uid,) if study_uid else ()), most),
+    )
+    return [Note(*row) for row in rows]
+
+
+def list_studies(read: Read, note_uid: str) -> list[str]:
+    """The studies in which a note keeps something out of use."""
+    sql = "SELECT DISTINCT study_uid FROM rejected WHERE note_uid = ? AND sop_uid <> note_uid AND restored_at IS NULL"
+    return [study_uid for (study_uid,) in read(sql, (note_uid,))]
 
 
 def list_rejected(read: Read, study_uid: str) -> list[Rejected]:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -77,3 +78,27 @@ async def test_a_note_hides_what_it_names_from_every_door(tmp_path: Path, worker
         assert await told(site, got) == (set(),) * 4
         status, body = await asyncio.to_thread(get, f"{site.node.url}/dicom-web/studies")
         assert (status, body.count(b'"0020000D"')) in ((200, 0), (204, 0))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_the_operator_takes_a_wrong_note_back_while_the_node_runs(tmp_path: Path, workers: int) -> None:
+    files, got = tmp_path / "files", tmp_path / "got"
+    files.mkdir()
+    got.mkdir()
+    one, two = ct(1, 1), ct(1, 2)
+    note = rejection_note("113037", one)
+    both = {one.SOPInstanceUID, two.SOPInstanceUID}
+    async with running(tmp_path, node={"workers": workers}) as site:
+        await send(site, files, one, two, note)
+        assert await told(site, got) == ({two.SOPInstanceUID},) * 4
+        drimbox = (sys.executable, "-m", "drimbox", "rejections")
+        config = ("--config", str(site.node.folder / f"{site.node.name}.toml"))
+        listed = await dcmtk(*drimbox, "list", *config)
+        assert note.SOPInstanceUID in listed and "patient safety" in listed
+        undone = await dcmtk(*drimbox, "undo", note.SOPInstanceUID, *config)
+        assert undone == f"no longer rejected by {note.SOPInstanceUID}: 1\n"
+        assert await told(site, got) == (both,) * 4
+        await send(site, files, note)
+        assert await told(site, got) == (both,) * 4
+    trail = (site.folder / "node" / "trail" / "commands.jsonl").read_text()
+    assert f"rejection {note.SOPInstanceUID} undone" in trail
