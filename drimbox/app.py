@@ -29,6 +29,7 @@ from drimbox.flows.fetch import Fetch
 from drimbox.flows.follow import Follow
 from drimbox.flows.ingest import Ingest
 from drimbox.flows.lifecycle import Lifecycle
+from drimbox.flows.named import Named
 from drimbox.flows.publish import Publish
 from drimbox.flows.readmit import Readmit
 from drimbox.flows.remove import Remove
@@ -47,6 +48,7 @@ from drimbox.problems import refuse
 from drimbox.settings import Settings
 from drimbox.storage.archive import Archive
 from drimbox.storage.database import Database
+from drimbox.storage.manifests import Manifests
 from drimbox.storage.outbox import Outbox
 from drimbox.storage.outbox_file import open_outbox
 from drimbox.storage.recover import recover
@@ -155,7 +157,8 @@ def _wire(
     public = settings.http.public_url.rstrip("/") or f"http://{_shown(http.address)}"
     retrieve_base = settings.kos.retrieve_url.rstrip("/") or f"{public}/dicom-web"
     ingest = Ingest(own, admit, settings.dicom.max_object_bytes)
-    retrieve = Retrieve(own, admit, pixels)
+    named = Named(Manifests(outbox.database), settings.kos.replaced_s)
+    retrieve = Retrieve(own, admit, pixels, named=named)
     bring = Bring(Fetch(ingest, settings), settings.pacs) if settings.pacs.fetch_reported else None
     exams = Exams(own, Reports(outbox), settings, retrieve_base, bring)
     publish = Publish(Lifecycle(exams, outbox, dmp), admit, settings)

@@ -257,13 +257,15 @@ class Pacs(_Section):
 class Kos(_Section):
     """The manifest. `uid_root` `2.25`: UUID-derived UIDs. `retrieve_url` derived from `http.public_url` when empty.
 
-    location_uid: OID of the place the images are fetched from (0040,E011), left out when empty.
+    location_uid: OID of the place the images are fetched from (0040,E011), left out when empty. replaced_s: how long
+    another DRIMbox may still name a manifest that was replaced; 0: only the newest.
     """
 
     uid_root: _Oid = Field("2.25", max_length=24)  # the 39 digits of a UUID come after it
     retrieve_url: _Url = ""
     institution: str = ""
     location_uid: Annotated[str, Field(pattern=r"^([0-2](\.(0|[1-9][0-9]*))+)?$", max_length=64)] = ""
+    replaced_s: float = Field(300, ge=0)
 
 
 class Pixels(_Section):

@@ -21,6 +21,7 @@ from drimbox.dicom.scan import Limits
 from drimbox.dicom.uid import DEFLATED_EXPLICIT_LITTLE_ENDIAN, EXPLICIT_LITTLE_ENDIAN, TRANSFER_SYNTAXES
 from drimbox.errors import Corrupt, NotAcceptable, NotFound, TooLarge
 from drimbox.flows.admit import Admit
+from drimbox.flows.named import Named
 from drimbox.model import Credentials, Span
 from drimbox.pixels.images import Pixels
 from drimbox.pixels.kept_file import KeptImage
@@ -63,12 +64,16 @@ class Located:
 
 @dataclass(frozen=True)
 class Retrieve:
-    """Answer from one archive. study_uid: when not empty, the only study that exists for whoever asks (a visit)."""
+    """Answer from one archive. study_uid: when not empty, the only study that exists for whoever asks (a visit).
+
+    named: what those get who name a manifest; without it, naming one changes nothing.
+    """
 
     archive: Archive
     admit: Admit
     pixels: Pixels
     study_uid: str = ""
+    named: Named | None = None
 
     @property
     def ahead(self) -> int:
@@ -145,7 +150,13 @@ class Retrieve:
 
     async def _offers(self, credentials: Credentials, study: str, series: str, sop: str, what: str) -> list[Offer]:
         await self.admit.images(credentials, study, f"{what} {series}".strip())
-        return await self._held(study, series, sop)
+        offers = await self._held(study, series, sop)
+        if self.named is not None and credentials.manifest_uid:
+            listed = await self.named.instances(study, credentials.manifest_uid)
+            offers = [offer for offer in offers if offer.held.ref.sop_uid in listed]
+            if not offers:
+                raise NotFound("instance" if sop else "series", "not in the manifest that was named")
+        return offers
 
     async def _held(self, study: str, series: str, sop: str = "") -> list[Offer]:
         if self.study_uid not in ("", study):
