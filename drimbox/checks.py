@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,6 +12,7 @@ from typing import Final
 from cryptography import x509
 
 from drimbox import clock
+from drimbox.auth.users import read_users
 from drimbox.egress import Egress, Identity
 from drimbox.errors import DrimboxError
 from drimbox.pacs.client import pacs_scu
@@ -34,6 +36,7 @@ async def run_checks(settings: Settings) -> list[Result]:
     """Every check, in the order of the installation guide. Nothing is written."""
     results = [Result("configuration", True, "read"), _disk(settings.node.data_dir), _clock()]
     results += [_certificate(name, path) for name, path in _certificates(settings)]
+    results += [_users(settings.dicom.users)] if settings.dicom.users else []
     results += await asyncio.gather(*(_neighbour(*neighbour) for neighbour in _neighbours(settings)), _pacs(settings))
     return results
 
@@ -47,6 +50,16 @@ def _disk(folder: Path) -> Result:
 def _clock() -> Result:
     now = clock.now()
     return Result("clock", now.year >= 2026, f"{now:%Y-%m-%d %H:%M:%S} UTC")
+
+
+def _users(path: Path) -> Result:
+    try:
+        users = read_users(path)
+    except DrimboxError as refusal:
+        return Result("dicom.users", False, str(refusal))
+    exposed = path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO)
+    said = f"{path} is open to others: chmod 600" if exposed else f"{len(users)} users"
+    return Result("dicom.users", not exposed, said)
 
 
 def _certificates(settings: Settings) -> Iterator[tuple[str, Path]]:

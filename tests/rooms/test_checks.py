@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 from certificates import Authority
 
+from drimbox.auth.users import write_users
 from drimbox.checks import run_checks
 from drimbox.sandbox.certificates import make_certificates
 from drimbox.settings import Settings
@@ -84,3 +85,18 @@ async def test_the_first_certificate_of_the_dicom_door_to_end_is_told(tmp_path, 
     assert "renew it" in results[f"dicom.{key}"].said
     [other] = {"tls_certificate", "tls_ca"} - {key}
     assert results[f"dicom.{other}"].ok
+
+
+async def test_the_file_of_the_dicom_users_is_read_and_is_for_its_owner(tmp_path):
+    file = tmp_path / "users"
+    absent = (await checked(dicom={"users": str(file)}))["dicom.users"]
+    assert (absent.ok, "drimbox user add" in absent.said) == (False, True)
+    write_users(file, {"ct1": None, "ct2": None})
+    found = (await checked(dicom={"users": str(file)}))["dicom.users"]
+    assert (found.ok, found.said) == (True, "2 users")
+    file.chmod(0o644)
+    open_to_all = (await checked(dicom={"users": str(file)}))["dicom.users"]
+    assert (open_to_all.ok, "chmod 600" in open_to_all.said) == (False, True)
+    file.write_text("no line of users\n")
+    broken = (await checked(dicom={"users": str(file)}))["dicom.users"]
+    assert (broken.ok, "line 1" in broken.said) == (False, True)

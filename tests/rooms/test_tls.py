@@ -75,6 +75,16 @@ def test_both_versions_with_both_kinds_of_key(tmp_path: Path, version: ssl.TLSVe
     assert find_subject(ours) == "CN=ct1,O=Hospital"
 
 
+@pytest.mark.parametrize("suite", [name for name in SUITES if "CAMELLIA" not in name and "CCM8" not in name])
+def test_each_suite_that_the_conformance_statement_says_is_done_is(tmp_path: Path, suite: str) -> None:
+    authority = Authority(tmp_path)
+    context = client(authority, authority.issue("ct1"))
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(suite)
+    ours, _ = handshake(build_server_context(authority.server(is_rsa="-RSA-" in suite)), context)
+    assert (ours.cipher() or ("",))[0] == suite
+
+
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated:DeprecationWarning")
 def test_older_versions_are_refused(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
