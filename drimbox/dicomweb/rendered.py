@@ -16,7 +16,7 @@ from drimbox.dicomweb.answers import Answer, Stream, is_unchanged, validators
 from drimbox.dicomweb.multipart import Multipart
 from drimbox.dicomweb.request import Request
 from drimbox.dicomweb.wado import read_frame_list
-from drimbox.errors import Malformed, NotAcceptable, NotFound
+from drimbox.errors import Malformed, NotAcceptable, NotFound, TooLarge
 from drimbox.flows.ahead import in_order
 from drimbox.flows.render import HTML, PLAIN_TEXT, Picture, Render, Shown, check_shown
 from drimbox.model import InstanceRef
@@ -57,9 +57,9 @@ class Rendered:
         """Pictures of all there is below a study, a series or an instance, or of frames of an instance.
 
         One answers alone, unless parts are asked for; several are parts. A multi-frame image is a GIF that moves, or,
-        in another type, its frame in the middle.
+        in another type, its frame in the middle. An image is shown under a presentation state where one is named.
         """
-        drawing = read_drawing(request.parameters)
+        drawing, state = read_drawing(request.parameters), read_state_name(request.parameters)
         shown = await self.render.shown(request.credentials, study, series, sop)
         if sop:
             check_shown(shown[0])
@@ -71,11 +71,14 @@ class Rendered:
         headers, unchanged = _validated(request, shown, frames)
         if unchanged:
             return Answer(304, headers)
-        parts = [
-            part
-            for each, choice in choices
-            for part in await self._parts(request, each, choice, frames, replace(drawing, media_type=choice.media_type))
-        ]
+        parts: list[_Part] = []
+        for each, choice in choices:
+            how = replace(drawing, media_type=choice.media_type)
+            try:
+                parts += await self._parts(request, each, choice, frames, how, state)
+            except (NotFound, NotAcceptable):
+                if sop or (each is choices[-1][0] and not parts):
+                    raise
         if sop and len(parts) == 1 and not choose_rendered(request.accept, [parts[0].media_type], one=True).multipart:
             part = parts[0]
             headers.append((b"content-type", part.content_type.encode()))
@@ -86,7 +89,7 @@ class Rendered:
             return Answer(200, headers, part.make(), part.length)
         multipart = Multipart(secrets.token_hex(16), parts[0].media_type)
         headers.append((b"content-type", multipart.content_type.encode()))
-        return Answer(200, headers, self._together(multipart, parts))
+        return Answer(200, headers, self._together(multipart, parts, strict=bool(sop)))
 
     async def thumbnail(
         self, request: Request, study: str, series: str = "", sop: str = "", frames: Sequence[int] = ()
@@ -105,7 +108,13 @@ class Rendered:
         return Answer(200, headers, await self.render.draw(picture))
 
     async def _parts(
-        self, request: Request, shown: Shown, choice: Choice, frames: Sequence[int], drawing: Drawing
+        self,
+        request: Request,
+        shown: Shown,
+        choice: Choice,
+        frames: Sequence[int],
+        drawing: Drawing,
+        state: tuple[str, str] | None,
     ) -> list["_Part"]:
         location = self.url(shown.held.ref)
         if shown.kind == "report":
@@ -117,6 +126,9 @@ class Rendered:
             else:
                 length, body = await self.render.video(shown)
             return [_Part(choice.media_type, f"{location}/rendered", lambda: body, length)]
+        if state and shown.kind == "image":
+            picture = await self.render.under_state(shown, *state, frames, drawing)
+            return [_Part(choice.media_type, _location(location, frames), partial(self._draw, picture), None)]
         # Frames that were asked for are pictures of their own, unless they are to move.
         wanted = [(number,) for number in frames] if frames and drawing.media_type != GIF else [tuple(frames)]
         return [
@@ -128,17 +140,21 @@ class Rendered:
     async def _draw(self, picture: Picture) -> AsyncGenerator[bytes | bytearray, None]:
         yield await self.render.draw(picture)
 
-    async def _together(self, multipart: Multipart, parts: Sequence["_Part"]) -> Stream:
+    async def _together(self, multipart: Multipart, parts: Sequence["_Part"], *, strict: bool) -> Stream:
+        """strict: every part must be there; else those that cannot be made are left out, unless none can."""
         first = True
         async with aclosing(in_order([part.make for part in parts], self.render.retrieve.ahead)) as contents:
             for part in parts:
                 own = replace(multipart, media_type=part.content_type)
                 opening = own.opening("", part.location, part.length, first=first)
-                first = False
-                async with aclosing(await anext(contents)) as chunks:
-                    async for chunk in chunks:
-                        yield opening + chunk
-                        opening = b""
+                try:
+                    async with aclosing(await anext(contents)) as chunks:
+                        async for chunk in chunks:
+                            yield opening + chunk
+                            opening, first = b"", False
+                except (NotAcceptable, TooLarge):
+                    if strict or not opening or (first and part is parts[-1]):
+                        raise
         yield multipart.closing()
 
 
@@ -164,7 +180,8 @@ async def _whole(content: bytes) -> AsyncGenerator[bytes | bytearray, None]:
 def read_drawing(parameters: Sequence[tuple[str, str]]) -> Drawing:
     """The query parameters of rendered resources (PS3.18 §8.3.5). Raises Malformed.
 
-    annotation is read and has no effect: nothing that tells who the patient is, or how it was made, is ever burnt in.
+    annotation: `no`, or empty, leaves out overlays and the lines and words of a presentation state. Its other values
+    have no effect: nothing that tells who the patient is, or how an image was made, is ever burnt in.
     """
     given = dict(parameters)
     quality = QUALITY
@@ -178,8 +195,22 @@ def read_drawing(parameters: Sequence[tuple[str, str]]) -> Drawing:
             raise Malformed("iccprofile", "no, yes or srgb is expected")
         profile = _PROFILES[text]
     size, region = _read_viewport(given["viewport"]) if "viewport" in given else (None, None)
+    if "region" in given:
+        region = _read_region(given["region"])
     window = _read_window(given["window"]) if "window" in given else None
-    return Drawing(window=window, size=size, region=region, quality=quality, profile=profile)
+    overlays = given.get("annotation", "yes").lower() not in ("", "no", "none")
+    return Drawing(window=window, size=size, region=region, quality=quality, profile=profile, overlays=overlays)
+
+
+def read_state_name(parameters: Sequence[tuple[str, str]]) -> tuple[str, str] | None:
+    """Series and instance of the presentation state an image is shown under (PS3.18 §9.1.2). Raises Malformed."""
+    given = dict(parameters)
+    names = [given.get(name, "") for name in ("presentationSeriesUID", "presentationUID")]
+    if not any(names):
+        return None
+    if not all(names) or "window" in given:
+        raise Malformed("presentationUID", "goes with presentationSeriesUID, and without a window (PS3.18 §9.1.2)")
+    return checked_uid(names[0]), checked_uid(names[1])
 
 
 def _read_window(text: str) -> Window:
@@ -213,6 +244,15 @@ def _read_viewport(text: str) -> tuple[tuple[int, int], Region | None]:
         flip_y=bool(height and height < 0),
     )
     return whole, region
+
+
+def _read_region(text: str) -> Region:
+    """Left, top, right and bottom of a part, in fractions of the image (PS3.18 §9.1.2, of WADO-URI)."""
+    sides = [_number(field) for field in text.split(",")]
+    left, top, right, bottom = (side or 0.0 for side in sides) if len(sides) == 4 else (0.0,) * 4
+    if None in sides or not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
+        raise Malformed("region", "left,top,right,bottom are expected, from 0 to 1 (PS3.18 §9.1.2)")
+    return Region(left, top, right - left, bottom - top, in_fractions=True)
 
 
 def _number(text: str) -> float | None:

@@ -1,7 +1,6 @@
 """WADO-URI (PS3.18 §9): one object by query parameters, for the programs that know no other way.
 
-A request is turned into the WADO-RS request that means the same. Not supported, and refused: `anonymize`, and what a
-picture cannot be asked for there: `region`, `presentationUID`.
+A request is turned into the WADO-RS request that means the same. Not supported, and refused: `anonymize`.
 """
 
 from collections.abc import Mapping
@@ -19,8 +18,10 @@ from drimbox.errors import Malformed
 from drimbox.pixels.drawing import MOST_SIDE
 
 _UIDS: Final = ("studyUID", "seriesUID", "objectUID")
-_REFUSED: Final = ("region", "presentationUID", "presentationSeriesUID")
-_ALSO: Final = {"imageQuality": "quality", "annotation": "annotation"}
+_ALSO: Final = {
+    "imageQuality": "quality",
+    **{name: name for name in ("annotation", "region", "presentationSeriesUID", "presentationUID")},
+}
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,6 @@ def _as_if(request: Request, accept: str, parameters: tuple[tuple[str, str], ...
 
 def _picture(given: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     """The query parameters of a rendered resource that mean the same."""
-    if found := next((name for name in _REFUSED if name in given), ""):
-        raise Malformed(found, "is not supported: ask for the rendered resource of WADO-RS")
     parameters = [(also, given[name]) for name, also in _ALSO.items() if name in given]
     if "rows" in given or "columns" in given:  # the picture keeps its shape inside them
         parameters.append(("viewport", f"{given.get('columns', MOST_SIDE)},{given.get('rows', MOST_SIDE)}"))

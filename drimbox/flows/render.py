@@ -84,14 +84,23 @@ class Render:
             return [_picture(shown.held, frame_numbers, drawing)]
         header = await asyncio.to_thread(self._header, shown.held)
         found: list[Picture] = []
-        for ref in referenced_images(header):
+        for ref, frames in referenced_images(header):
             for image in await self._images(ref):
-                picture = _picture(image.held, frame_numbers, drawing)
-                state = read_state(header, ref.sop_uid, picture.frame_numbers[0])
-                found.append(replace(picture, drawing=replace(drawing, state=state)))
+                found.append(_under(header, image, frame_numbers or frames, drawing))
         if not found:
             raise NotFound("image", "none of the images this presentation state is about is held here")
         return found
+
+    async def under_state(
+        self, shown: Shown, series: str, sop: str, frame_numbers: Sequence[int], drawing: Drawing
+    ) -> Picture:
+        """An image as a presentation state of its study wants it. series, sop: of the state. Raises NotFound."""
+        ref = shown.held.ref
+        for held in await self.retrieve.archive.held(ref.study_uid, series, sop):
+            header = await asyncio.to_thread(self._header, held) if held.sop_class_uid in STATES else Item()
+            if any(image == ref for image, _ in referenced_images(header)):
+                return _under(header, shown, frame_numbers, drawing)
+        raise NotFound("presentation state", "none of this study is about this image")
 
     async def _images(self, ref: InstanceRef) -> list[Shown]:
         """The image of a presentation state, in the study whoever asks was admitted to."""
@@ -114,7 +123,7 @@ class Render:
         try:
             middle = frame_numbers[:1] or ((one.held.number_of_frames + 1) // 2,)
             return (await self.pictures(one, middle if one.kind == "image" else (), drawing))[0]
-        except NotFound:
+        except (NotFound, NotAcceptable):
             return sign
 
     async def draw(self, picture: Picture) -> bytes:
@@ -178,6 +187,15 @@ def _picture(held: Held, frame_numbers: Sequence[int], drawing: Drawing) -> Pict
     count = held.number_of_frames
     whole = range(1, count + 1) if drawing.media_type == GIF and count <= MOST_CINE_FRAMES else [(count + 1) // 2]
     return Picture(held, tuple(frame_numbers or whole), drawing)
+
+
+def _under(header: Item, image: Shown, frame_numbers: Sequence[int], drawing: Drawing) -> Picture:
+    """An image under the presentation state of this header; of several frames, the state of the first."""
+    several = drawing.media_type == GIF or len(frame_numbers) < 2
+    middle = frame_numbers if several else [frame_numbers[len(frame_numbers) // 2]]
+    picture = _picture(image.held, middle, drawing)
+    state = read_state(header, image.held.ref.sop_uid, picture.frame_numbers[0])
+    return replace(picture, drawing=replace(drawing, state=state))
 
 
 def _shown(held: Held) -> Shown:

@@ -13,14 +13,16 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from drimbox.errors import NotAcceptable
-from drimbox.pixels.annotate import annotate, cover
+from drimbox.pixels.annotate import annotate, cover, lay
+from drimbox.pixels.annotations import WHITE, Graphic, Text
+from drimbox.pixels.canvas import Canvas
 from drimbox.pixels.colour import from_native_422, from_ybr, read_palette, to_8_bits
 from drimbox.pixels.description import PixelDescription
-from drimbox.pixels.drawing import GIF, JPEG, MOST_SIDE, PICTURES, Drawing, Region, Sign
+from drimbox.pixels.drawing import GIF, JPEG, PICTURES, Drawing, Region, Sign
 from drimbox.pixels.grayscale import Grayscale, Lut, Window, full_range, read_modality, read_voi
 from drimbox.pixels.header import Item
-from drimbox.pixels.overlays import read_overlays
-from drimbox.pixels.presentation import Graphic, Shutter, State, Text
+from drimbox.pixels.overlays import own_mask, read_overlays
+from drimbox.pixels.presentation import Area, Shutter, State, read_shutters
 from drimbox.pixels.sign import draw_sign
 
 Image.MAX_IMAGE_PIXELS = None  # frames are bounded before they come here
@@ -36,7 +38,6 @@ _OPTICAL_PATHS: Final = 0x00480105
 _FRAME_TIME: Final = 0x00181063
 _CINE_RATE: Final = 0x00180040
 _DISPLAY_RATE: Final = 0x00082144
-_TURNS: Final = {90: Image.Transpose.ROTATE_270, 180: Image.Transpose.ROTATE_180, 270: Image.Transpose.ROTATE_90}
 
 
 class Artist:
@@ -55,7 +56,10 @@ class Artist:
 
     def stand_in(self, sign: Sign) -> bytes:
         """A sign in the place of a picture."""
-        return self._encode(self._sized(draw_sign(sign)))
+        canvas = Canvas(draw_sign(sign))
+        if self._drawing.size:
+            canvas.fit(self._drawing.size)
+        return self._encode(canvas.picture)
 
     def draw(self, frames: Iterable[tuple[int, bytes]]) -> bytes:
         """The picture of these frames, native, by number: a GIF that moves when they are several."""
@@ -74,27 +78,52 @@ class Artist:
             shades = self._grey(number, stored)
         else:
             shades = self._colour(native)
-        if self._drawing.overlays:
-            for mask in read_overlays(self._header, number, (d.rows, d.columns), stored):
-                shades = shades if shades.flags.writeable else shades.copy()
-                shades[mask] = 255
-        picture = Image.fromarray(shades)
+        canvas = Canvas(Image.fromarray(self._pseudo_colour(shades)))
+        cover(canvas.picture, state.shutters if state else read_shutters(self._header))
+        self._lay_overlays(canvas.picture, number, stored)
         if state:
-            cover(picture, state.shutters)
-            annotate(picture, state, relative=False)
-            if state.area:
-                left, top, right, bottom = state.area
-                picture = _cut(picture, Region(left - 1, top - 1, right - left + 1, bottom - top + 1))
-            if state.rotation:
-                picture = picture.transpose(_TURNS[state.rotation])
-            if state.flip:
-                picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+            self._transform(canvas, state)
         if self._drawing.region:
-            picture = _cut(picture, self._drawing.region)
-        picture = self._sized(picture)
-        if state:
-            annotate(picture, state, relative=True)
-        return picture
+            canvas.cut(self._drawing.region)
+        if self._drawing.size:
+            canvas.fit(self._drawing.size)
+        elif state and state.area and state.area.magnification:
+            canvas.scale(state.area.magnification)
+        if state and self._drawing.overlays:
+            annotate(canvas, state)
+        return canvas.picture
+
+    def _pseudo_colour(self, shades: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        palette = self._drawing.state.palette if self._drawing.state else b""
+        if not palette or shades.ndim != 2:
+            return shades
+        return np.frombuffer(palette, "u1").reshape(256, 3)[shades]
+
+    def _lay_overlays(self, picture: Image.Image, number: int, stored: NDArray[Any] | None) -> None:
+        """Those of the image; under a state only those it puts on a layer, and its own (PS3.3 §C.11.7)."""
+        state, shape = self._drawing.state, (self._d.rows, self._d.columns)
+        if state is None:
+            for _, mask in read_overlays(self._header, number, shape, stored) if self._drawing.overlays else ():
+                lay(picture, mask, WHITE)
+            return
+        masks = dict(read_overlays(self._header, number, shape, stored)) if state.overlays else {}
+        for overlay in state.overlays:
+            if overlay.bits:
+                masks[overlay.group] = own_mask(overlay, shape)
+            if overlay.group in masks and (self._drawing.overlays or overlay.covers):
+                lay(picture, masks[overlay.group], overlay.ink)
+
+    def _transform(self, canvas: Canvas, state: State) -> None:
+        """Displayed area and spatial transformation (PS3.3 §C.10.4, §C.10.6)."""
+        if (area := state.area) is not None:
+            canvas.cut(Region(area.left - 1, area.top - 1, area.right - area.left + 1, area.bottom - area.top + 1))
+            if abs(area.ratio - 1) > 0.01:
+                canvas.stretch(area.ratio)
+        if state.rotation:
+            canvas.turn(state.rotation)
+        if state.flip:
+            canvas.flip()
+        canvas.begin_display()
 
     def _stored(self, native: bytes) -> NDArray[Any]:
         d = self._d
@@ -178,17 +207,6 @@ class Artist:
         picture = to_8_bits(np.ascontiguousarray(planes.reshape(d.rows, d.columns, 3)), d.bits_stored)
         return from_ybr(picture) if d.photometric == "YBR_FULL" else picture
 
-    def _sized(self, picture: Image.Image) -> Image.Image:
-        """As large as fits into what is wanted, the shape unchanged."""
-        if self._drawing.size is None:
-            return picture
-        scale = min(wanted / had for wanted, had in zip(self._drawing.size, picture.size, strict=True))
-        size = [min(MOST_SIDE, max(1, round(side * scale))) for side in picture.size]
-        if tuple(size) == picture.size:
-            return picture
-        smaller = Image.Resampling.BILINEAR if scale < 1 else Image.Resampling.BICUBIC
-        return picture.resize((size[0], size[1]), smaller, reducing_gap=2.0 if scale < 1 else None)
-
     # --- Into a file ----------------------------------------------------------------------------------------------
 
     def _encode(self, picture: Image.Image) -> bytes:
@@ -224,7 +242,8 @@ def load() -> None:
     lines = State(
         shutters=(Shutter("CIRCULAR", (1, 1, 1), 0),),
         graphics=(Graphic("CIRCLE", (0, 0, 1, 1), True, False), Graphic("POLYLINE", (0, 0, 1, 1), False, True)),
-        texts=(Text("a", (0, 0), False),),
+        texts=(Text("a", (0, 0, 1, 1), False, ink=(255, 0, 0)),),
+        area=Area(1, 1, 4, 4, 2.0),
         rotation=90,
     )
     grey = PixelDescription(4, 4, 1, 8, 8, 0, "MONOCHROME2", 0, 2)
@@ -243,19 +262,6 @@ def _saved(picture: Image.Image, kind: str, **options: Any) -> bytes:
     buffer = io.BytesIO()
     picture.save(buffer, kind, **options)
     return buffer.getvalue()
-
-
-def _cut(picture: Image.Image, region: Region) -> Image.Image:
-    """What lies outside is black."""
-    left, top = round(region.left), round(region.top)
-    right = picture.width if region.width is None else left + max(1, round(region.width))
-    bottom = picture.height if region.height is None else top + max(1, round(region.height))
-    if right <= left or bottom <= top or right - left > MOST_SIDE * 8 or bottom - top > MOST_SIDE * 8:
-        raise NotAcceptable("viewport", "that part of the image is not there")
-    picture = picture.crop((left, top, right, bottom))
-    if region.flip_x:
-        picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    return picture.transpose(Image.Transpose.FLIP_TOP_BOTTOM) if region.flip_y else picture
 
 
 def _icc_profile(header: Item) -> bytes:

@@ -23,7 +23,7 @@ Sign = Literal["report", "document", "video", "waveform", "other"]
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """A part of the image, in its pixels from the top left corner. flip_x, flip_y: mirrored."""
+    """A part of the image, in its pixels from the top left corner, or in fractions of it. flip_x, flip_y: mirrored."""
 
     left: float
     top: float
@@ -31,13 +31,15 @@ class Region:
     height: float | None = None
     flip_x: bool = False
     flip_y: bool = False
+    in_fractions: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
     """How to draw. window: instead of what the image says, and of what a state says. size: the picture fits in it.
 
-    profile: of colours (PS3.18 §8.3.5.1.5); `yes` keeps that of the image. overlays: with those of the image.
+    profile: of colours (PS3.18 §8.3.5.1.5); `yes` keeps that of the image. overlays: with those of the image,
+    and with the overlays, lines and words of a state.
     sign: this instead of the image.
     """
 

@@ -63,7 +63,7 @@ def state() -> bytes:
     area.PresentationSizeMode = "SCALE TO FIT"
     made.DisplayedAreaSelectionSequence = Sequence([area])
     graphic.GraphicAnnotationUnits, graphic.GraphicDimensions, graphic.NumberOfGraphicPoints = "PIXEL", 2, 2
-    graphic.GraphicData, graphic.GraphicType = [10, 1, 10, 64], "POLYLINE"
+    graphic.GraphicData, graphic.GraphicType = [9.5, 0, 9.5, 64], "POLYLINE"
     layer.GraphicLayer, layer.GraphicObjectSequence = "A", Sequence([graphic])
     made.GraphicAnnotationSequence = Sequence([layer])
     return renamed(made, 41, 1)
@@ -218,7 +218,7 @@ def test_a_frame_that_is_not_there(box: Box) -> None:
 def test_a_presentation_state_is_its_image_as_it_says(box: Box) -> None:
     shown = np.asarray(picture(box.get(f"{STATE}/rendered", "image/png"))).astype(int)
     half = 255 - shades((HU[:128] - 1016) / 4080 + 0.5)
-    half[9] = 255  # the line through column 10
+    half[9] = 255  # the line through the middle of column 10
     assert shown.shape == (128, 64)  # the left half, turned clockwise: its left column is the top row
     assert (shown == np.tile(half[:, None], (1, 64))).all()
 

@@ -80,11 +80,13 @@ def test_an_overlay_lies_at_its_origin_and_is_cut_at_the_edges():
             0x60003000: b"\x0f\x00",
         }
     )
-    (mask,) = read_overlays(item, 1, (3, 3), None)
+    ((group, mask),) = read_overlays(item, 1, (3, 3), None)
+    assert group == 0x6000
     assert mask.astype(int).tolist() == [[0, 0, 0], [1, 0, 0], [1, 0, 0]]
 
 
 def test_an_overlay_in_the_bits_of_the_pixels():
     item = Item(values={0x60000102: words(12)})
-    (mask,) = read_overlays(item, 1, (1, 2), np.array([[0x1000, 0x0FFF]], "<u2"))
+    ((group, mask),) = read_overlays(item, 1, (1, 2), np.array([[0x1000, 0x0FFF]], "<u2"))
+    assert group == 0x6000
     assert mask.tolist() == [[True, False]]
