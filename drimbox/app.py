@@ -29,6 +29,7 @@ from drimbox.flows.fetch import Fetch
 from drimbox.flows.follow import Follow
 from drimbox.flows.ingest import Ingest
 from drimbox.flows.lifecycle import Lifecycle
+from drimbox.flows.look_again import LookAgain
 from drimbox.flows.named import Named
 from drimbox.flows.publish import Publish
 from drimbox.flows.readmit import Readmit
@@ -71,6 +72,7 @@ class Node:
     pixels: Pixels
     publish: Publish
     bring: Bring | None
+    look_again: LookAgain
     describe: Describe
     consult: Consult
     commit: Commit
@@ -92,6 +94,7 @@ class Node:
         ]
         if self.bring is not None:
             self.work.append(asyncio.create_task(self.bring.work(), name="pacs"))
+            self.work.append(asyncio.create_task(self.look_again.work(), name="look-again"))
         await self.pixels.start()
         await self.http.open()
         dicom = await self.dicom.start()
@@ -157,8 +160,8 @@ def _wire(
     public = settings.http.public_url.rstrip("/") or f"http://{_shown(http.address)}"
     retrieve_base = settings.kos.retrieve_url.rstrip("/") or f"{public}/dicom-web"
     ingest = Ingest(own, admit, settings.dicom.max_object_bytes)
-    named = Named(Manifests(outbox.database), settings.kos.replaced_s)
-    retrieve = Retrieve(own, admit, pixels, named=named)
+    manifests = Manifests(outbox.database)
+    retrieve = Retrieve(own, admit, pixels, named=Named(manifests, settings.kos.replaced_s))
     bring = Bring(Fetch(ingest, settings), settings.pacs) if settings.pacs.fetch_reported else None
     exams = Exams(own, Reports(outbox), settings, retrieve_base, bring)
     publish = Publish(Lifecycle(exams, outbox, dmp), admit, settings)
@@ -171,6 +174,7 @@ def _wire(
         pixels=pixels,
         publish=publish,
         bring=bring,
+        look_again=LookAgain(manifests, outbox, settings.pacs.look_again_s),
         describe=Describe(own, admit, retrieve_base),
         consult=consult,
         commit=Commit(own, admit, settings.dicom),

@@ -241,6 +241,7 @@ class Pacs(_Section):
     fetch_reported: bool = False
     fetch_at_once: int = Field(2, ge=1, le=32)
     fetch_attempts: int = Field(10, ge=1)  # that bring nothing new; then a human looks at it
+    look_again_s: tuple[Annotated[float, Field(gt=0)], ...] = (600, 3600, 14400, 86400)  # after a publication
 
     @model_validator(mode="after")
     def _has_a_place(self) -> Self:

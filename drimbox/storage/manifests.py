@@ -32,6 +32,15 @@ class Manifests:
                 replaced_at = settled_at
         return list(found)
 
+    async def published_between(self, after: float, until: float) -> list[str]:
+        """Studies of which the DMP accepted a manifest after one moment and not after the other, since 1970."""
+        rows = await self._database.read(
+            "SELECT study_uid FROM job INDEXED BY job_settled WHERE state = 'done' AND kind <> 'withdraw' "
+            "AND settled_at > ? AND settled_at <= ?",
+            (after, until),
+        )
+        return list(dict.fromkeys(str(row[0]) for row in rows))
+
     async def manifest(self, unique_id: str) -> bytes:
         """The KOS of this SOP Instance UID. Raises NotFound."""
         rows = await self._database.read("SELECT manifest FROM job WHERE unique_id = ? LIMIT 1", (unique_id,))

@@ -112,6 +112,16 @@ async def test_a_report_waits_for_images_the_pacs_has_not_yet(tmp_path: Path) ->
 
 
 @needs_dcmqrscp
+async def test_images_that_reach_the_pacs_after_the_publication_are_found(tmp_path: Path) -> None:
+    async with centre(tmp_path, dcmqrscp, look_again_s=[1, 2, 4, 8, 16, 32]) as (site, archive, dmp):
+        await acquire(tmp_path, archive.port, archive.ae_title, ct(1, 1))
+        await report(site)
+        await eventually(lambda: shown(dmp) == uids(ct(1, 1)))
+        await acquire(tmp_path, archive.port, archive.ae_title, ct(1, 2))
+        await eventually(lambda: shown(dmp) == uids(ct(1, 1), ct(1, 2)))
+
+
+@needs_dcmqrscp
 @pytest.mark.parametrize(
     ("study", "reason"),
     [
