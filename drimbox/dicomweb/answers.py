@@ -10,15 +10,11 @@ from email.utils import formatdate
 from functools import lru_cache
 from typing import Any, Final
 
-from drimbox.errors import Unavailable
 from drimbox.problems import Headers, refuse
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Stream = AsyncGenerator[bytes | bytearray, None]
-
-WRITE_TIMEOUT_S: Final = 60
-"""How long a caller may take to draw one chunk of a stream (1 MiB); then the connection is dropped."""
 
 _SAFE: Final[Headers] = [
     (b"x-content-type-options", b"nosniff"),
@@ -41,7 +37,10 @@ class Answer:
 
 
 async def send_answer(answer: Answer, method: str, receive: Receive, send: Send) -> None:
-    """Send it. Raises only what making the first bytes raises: nothing has left then."""
+    """Send it. Raises only what making the first bytes raises: nothing has left then.
+
+    A caller who draws too slowly is dropped by the listener; `send` then does nothing, and `receive` tells.
+    """
     if isinstance(answer.body, bytes | bytearray):
         length = answer.length
         if length is None and answer.status != 304:  # RFC 9110 §15.4.5: it would be the length of what is not sent
@@ -74,17 +73,9 @@ async def _send_chunks(first: bytes | bytearray, chunks: Stream, watch: "asyncio
     while chunk is not None:
         if watch.done():
             return  # nobody is reading any more
-        await _send_in_time({"type": "http.response.body", "body": chunk, "more_body": True}, send)
+        await send({"type": "http.response.body", "body": chunk, "more_body": True})
         chunk = await anext(chunks, None)
-    await _send_in_time({"type": "http.response.body", "body": b""}, send)
-
-
-async def _send_in_time(message: MutableMapping[str, Any], send: Send) -> None:
-    try:
-        async with asyncio.timeout(WRITE_TIMEOUT_S):
-            await send(message)
-    except TimeoutError as error:
-        raise Unavailable("caller", f"draws less than one chunk in {WRITE_TIMEOUT_S} s") from error
+    await send({"type": "http.response.body", "body": b""})
 
 
 async def _until_gone(receive: Receive) -> None:

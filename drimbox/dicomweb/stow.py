@@ -26,7 +26,6 @@ from drimbox.dicom.parts import (
 from drimbox.dicom.xml_model import build_xml
 from drimbox.dicomweb.accept import MediaRange, choose_plain
 from drimbox.dicomweb.answers import Answer, Receive
-from drimbox.dicomweb.body import read_body
 from drimbox.dicomweb.media_types import DICOM, DICOM_JSON, DICOM_XML, JSON
 from drimbox.dicomweb.request import Request
 from drimbox.dicomweb.stow_answer import build_answer
@@ -107,16 +106,27 @@ def _unsupported(why: str) -> Answer:
     return Answer(status, [*headers, (b"accept", _ACCEPTED.encode())], body)
 
 
+async def _body(receive: Receive) -> AsyncIterator[bytes]:
+    """The pieces of a body; the listener says how slowly. Raises Unavailable when the caller leaves."""
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Unavailable("caller", "went away before the end of the body")
+        yield message.get("body", b"")
+        more = message.get("more_body", False)
+
+
 async def _events(receive: Receive, boundary: bytes) -> AsyncIterator[Event]:
     """The parts of a body; without a boundary, the body is the only one."""
     if not boundary:
         yield PartBegin({})
-        async for chunk in read_body(receive):
+        async for chunk in _body(receive):
             yield PartData(memoryview(chunk))
         yield PartEnd()
         return
     reader = PartReader(boundary, Limits(parts=MOST_PARTS))
-    async for chunk in read_body(receive):
+    async for chunk in _body(receive):
         for event in reader.feed(chunk):
             yield event
     reader.close()

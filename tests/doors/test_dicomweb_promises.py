@@ -2,6 +2,7 @@
 
 import asyncio
 import http.client
+import socket
 from contextlib import closing
 from io import BytesIO
 from pathlib import Path
@@ -12,10 +13,10 @@ import pydicom
 import pytest
 from dicomweb_stage import ANY_SYNTAX, ROOT, STUDY, Box, big_instance, path_of, renamed, spoil
 
-from drimbox.dicomweb import answers
 from drimbox.dicomweb.door import DicomWeb
 from drimbox.errors import Unavailable
 from drimbox.model import Trace
+from drimbox.portal import listener
 
 
 def test_every_access_is_traced_and_searches_without_values(tmp_path: Path, originals: dict[str, bytes]) -> None:
@@ -108,21 +109,29 @@ async def test_a_stream_stops_when_nobody_reads_and_holds_one_chunk_at_a_time(bo
 
 
 async def test_a_caller_who_never_reads_is_dropped(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answers, "WRITE_TIMEOUT_S", 0.01)
-    sent = []
+    monkeypatch.setattr(listener, "PACE_S", 0.1)
+    sent: list[int] = []
+    ended = asyncio.Event()
 
-    async def receive() -> dict[str, Any]:
-        await asyncio.Event().wait()
-        return {}
+    async def watched(scope: Any, receive: Any, send: Any) -> None:
+        async def counted(message: Any) -> None:
+            await send(message)
+            sent.append(len(message.get("body", b"")))
 
-    async def send(message: Any) -> None:
-        sent.append(message)
-        if len(sent) == 3:
-            await asyncio.Event().wait()
+        await DicomWeb(box.retrieve, ROOT)(scope, receive, counted)
+        ended.set()
 
-    await DicomWeb(box.retrieve, ROOT)(a_scope(f"/studies/{STUDY}/series/{STUDY}.20"), receive, send)
-    assert len(sent) == 3
-    assert sent[-1]["more_body"]
+    server = listener.Listener(watched, "127.0.0.1", 0)
+    server._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2**14)
+    await server.open()
+    with socket.socket() as reader:
+        reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**14)
+        reader.connect(server.address)
+        reader.sendall(f"GET /studies/{STUDY}/series/{STUDY}.20 HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        async with asyncio.timeout(10):
+            await ended.wait()
+    await server.close()
+    assert sum(sent) < 4 * 2**20  # of nine
 
 
 async def test_it_answers_wherever_it_is_mounted(box: Box) -> None:
