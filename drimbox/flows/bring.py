@@ -11,6 +11,7 @@ import secrets
 from dataclasses import dataclass, field
 from typing import Final
 
+from drimbox.dicom.attributes import text
 from drimbox.errors import Conflict, DrimboxError, Unavailable
 from drimbox.flows.fetch import Fetch
 from drimbox.model import Credentials
@@ -53,6 +54,11 @@ class Bring:
     async def listing(self, study_uid: str) -> Listing:
         """What the PACS holds of a study. Raises Unavailable, NotAcceptable, TooLarge."""
         return await self.fetch.listing(_OURSELVES, study_uid)
+
+    async def has_elsewhere(self, study_uid: str, accession_number: str) -> bool:
+        """Has the PACS another study of this accession number? Raises as `listing`."""
+        found = await self.fetch.find_studies(_OURSELVES, accession_number=accession_number)
+        return any(text(study, "0020000D") != study_uid for study in found)
 
     def place(self, study_uid: str) -> int:
         """How far the errand for a study is from its turn: 0 without one, 1 when it runs or is among the next."""

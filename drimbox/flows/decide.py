@@ -29,13 +29,15 @@ class Truth:
     """What is true of the exam now.
 
     report: the one in force, None when there is none or it was cancelled. images, references: what may be shown of it.
-    contradiction: why images and report are not of the same exam of the same patient, or nothing.
+    contradiction: why images and report are not of the same exam of the same patient, or nothing. elsewhere: there are
+    no images, but another study has the accession number of the exam.
     """
 
     report: Report | None
     images: Images
     references: frozenset[tuple[str, str, str]]
     contradiction: str = ""
+    elsewhere: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,8 @@ _WAITING = {
     "none yet": "study: not held here: waiting for its images",
     "nowhere": "study: neither held here nor in the PACS: waiting for its images",
 }
+_ELSEWHERE = "; another study has its accession number: see which Study Instance UID is right"
+_LOST = "study: images published before are not found any more, and nothing says that they were removed"
 
 
 def decide(truth: Truth, standing: Standing | None) -> Decision:
@@ -69,8 +73,8 @@ def decide(truth: Truth, standing: Standing | None) -> Decision:
     if truth.images == "arriving":
         return Decision("wait")
     if truth.images in ("none yet", "nowhere"):
-        lost = "images published before are not found any more, and nothing says that they were removed"
-        return Decision("park", f"study: {lost}") if standing else Decision("wait", _WAITING[truth.images])
+        waiting = Decision("wait", _WAITING[truth.images] + (_ELSEWHERE if truth.elsewhere else ""))
+        return Decision("park", _LOST) if standing else waiting
     if truth.contradiction:
         return Decision("park", truth.contradiction)
     return _told(truth, report, standing)

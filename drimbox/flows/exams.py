@@ -25,6 +25,7 @@ from drimbox.storage.archive import Archive
 from drimbox.storage.reports import Reports
 
 _MAX_INSTANCES: Final = 200_000
+_FEW: Final = 10
 _MATRICULE: Final = 13  # characters of an INS; two more are its key, which not everybody writes
 
 References = frozenset[tuple[str, str, str]]
@@ -53,6 +54,7 @@ class _Before:
     images: Images
     contradiction: str = ""
     quiet_at: float = 0
+    elsewhere: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ class Exams:
             else:
                 before = await self._from_pacs(self.bring, study_uid, report)
                 if isinstance(before, _Before):
-                    truth = Truth(report, before.images, frozenset(), before.contradiction)
+                    truth = Truth(report, before.images, frozenset(), before.contradiction, before.elsewhere)
                     return Found(study_uid, truth, report_id, {}, (), before.quiet_at)
                 listed = before
         if report is None:
@@ -93,8 +95,10 @@ class Exams:
         try:
             study = await self.archive.study(study_uid)
         except NotFound:
-            images: Images = "none left" if await self.archive.rejected(study_uid) else "none yet"
-            return Found(study_uid, Truth(report, images, frozenset()), report_id, {}, ())
+            if await self.archive.rejected(study_uid):
+                return Found(study_uid, Truth(report, "none left", frozenset()), report_id, {}, ())
+            elsewhere = await self._is_elsewhere(exam_of(report, study_uid))
+            return Found(study_uid, Truth(report, "none yet", frozenset(), "", elsewhere), report_id, {}, ())
         series, selections = await self._series(study_uid, listed)
         images, quiet_at = await self._images(study_uid, series)
         contradiction = await self._contradiction(study, report, exam_of(report, study_uid))
@@ -103,7 +107,7 @@ class Exams:
 
     async def _from_pacs(self, bring: Bring, study_uid: str, report: Report) -> "_Before | frozenset[str]":
         """The instances the PACS lists, all of which came or were taken out of use; or what is true before that."""
-        again_s = self.settings.publish.retry_first_s
+        again_s, exam = self.settings.publish.retry_first_s, exam_of(report, study_uid)
         if place := bring.place(study_uid):
             return _Before("arriving", quiet_at=clock.now().timestamp() + again_s * place)
         listing = await bring.listing(study_uid)
@@ -111,12 +115,23 @@ class Exams:
         if not listing.instances:
             if await self.archive.held(study_uid):
                 return _Before("here", "study: the PACS lists none of its images, which are held here: see what it has")
-            return frozenset() if known else _Before("nowhere")
-        if reason := await self._contradiction(listing.study, report, exam_of(report, study_uid)):
+            if known:  # and none of it is shown: all was taken out of use
+                return frozenset()
+            number = exam.accession.value if exam.accession else ""
+            return _Before("nowhere", elsewhere=bool(number) and await bring.has_elsewhere(study_uid, number))
+        if reason := await self._contradiction(listing.study, report, exam):
             return _Before("here", reason)
         if not bring.have(study_uid, listing, known):
             return _Before("arriving", quiet_at=clock.now().timestamp() + again_s * bring.place(study_uid))
         return listing.instances
+
+    async def _is_elsewhere(self, exam: Exam) -> bool:
+        """Is the accession number of the exam that of another study we hold?"""
+        if exam.accession is None:
+            return False
+        same = {"00080050": OneOf((exam.accession.value,))}
+        found = await self.archive.search(Query("study", same, None, _FEW, 0))
+        return any(text(study, "0020000D") != exam.study_uid for study in found)
 
     async def _images(self, study_uid: str, series: tuple[ManifestSeries, ...]) -> tuple[Images, float]:
         """Are images there, and still coming? A date to come is a clock that was set back: no reason to wait."""

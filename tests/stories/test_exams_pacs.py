@@ -106,9 +106,12 @@ async def test_a_report_brings_its_images_in_once_and_they_are_published(
 async def test_a_report_waits_for_images_the_pacs_has_not_yet(tmp_path: Path) -> None:
     async with centre(tmp_path, dcmqrscp) as (site, archive, dmp):
         await report(site)
-        await owed(site, "neither held here nor in the PACS", "due")
+        item = await owed(site, "neither held here nor in the PACS", "due")
+        assert "another study" not in item["last_error"]
         await acquire(tmp_path, archive.port, archive.ae_title, ct(1, 1))
         await eventually(lambda: shown(dmp) == uids(ct(1, 1)))
+        await report(site, Study(f"{STUDY}.7", "IPP101", "ACC1", "CT"))  # a UID the PACS does not know
+        await owed(site, "another study has its accession number", "due")
 
 
 @needs_dcmqrscp

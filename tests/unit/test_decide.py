@@ -74,3 +74,9 @@ def test_what_the_dmp_is_told(truth, standing, action):
 def test_only_another_patient_takes_two_steps():
     assert decide(Truth(OTHER_PATIENT, "arriving", ONE), PUBLISHED).again
     assert not any(decide(truth, standing).again for truth, standing, _ in list(TABLE.values())[:-1])
+
+
+def test_a_wait_says_when_the_images_may_be_under_another_uid():
+    assert decide(Truth(QUALIFIED, "none yet", frozenset(), elsewhere=True), None).reason.endswith(
+        "another study has its accession number: see which Study Instance UID is right"
+    )
