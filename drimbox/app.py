@@ -37,6 +37,8 @@ from drimbox.flows.remove import Remove
 from drimbox.flows.retrieve import Retrieve
 from drimbox.flows.show_report import ShowReport
 from drimbox.flows.store import Store
+from drimbox.flows.xdm_export import XdmExport
+from drimbox.flows.xdm_import import XdmImport
 from drimbox.hl7.mllp import Hl7Door
 from drimbox.peers.wado_client import PeerClient
 from drimbox.pixels.cache import FrameCache
@@ -49,6 +51,7 @@ from drimbox.problems import refuse
 from drimbox.settings import Settings
 from drimbox.storage.archive import Archive
 from drimbox.storage.database import Database
+from drimbox.storage.earlier import EarlierSubmissions
 from drimbox.storage.manifests import Manifests
 from drimbox.storage.outbox import Outbox
 from drimbox.storage.outbox_file import open_outbox
@@ -242,10 +245,24 @@ def open_desk(settings: Settings) -> Iterator[Desk]:
 
     Raises NotFound where no node ever ran, Unavailable while another command writes there.
     """
+    with _beside_node(settings) as (outbox, admit):
+        yield Desk(outbox, admit)
+
+
+@contextlib.contextmanager
+def open_submissions(settings: Settings) -> Iterator[tuple[XdmExport, XdmImport]]:
+    """The archive of submissions for a command, both ways. Raises as `open_desk`."""
+    with _beside_node(settings) as (outbox, admit):
+        earlier = EarlierSubmissions(outbox)
+        yield XdmExport(earlier, admit), XdmImport(earlier, admit)
+
+
+@contextlib.contextmanager
+def _beside_node(settings: Settings) -> Iterator[tuple[Outbox, Admit]]:
     with contextlib.ExitStack() as held:
         outbox = build_outbox(settings)
         held.callback(outbox.database.close)
-        yield Desk(outbox, _admit_command(settings, held))
+        yield outbox, _admit_command(settings, held)
 
 
 @contextlib.contextmanager

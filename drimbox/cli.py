@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 import uvloop
 
-from drimbox import __version__, cli_outbox, cli_rejections, cli_upkeep, cli_users
+from drimbox import __version__, cli_outbox, cli_rejections, cli_upkeep, cli_users, cli_xdm
 from drimbox.app import build, build_outbox
 from drimbox.audit.trail import verify_trail
 from drimbox.checks import run_checks
@@ -32,6 +32,7 @@ app = typer.Typer(
 app.add_typer(cli_outbox.app, name="outbox")
 app.add_typer(cli_rejections.app, name="rejections")
 app.add_typer(cli_users.app, name="user")
+app.add_typer(cli_xdm.app, name="xdm")
 app.add_typer(cli_upkeep.app)
 
 

@@ -31,7 +31,7 @@ _SUCCESS: Final = 0x0000
 Config = Annotated[Path | None, typer.Option("--config", help="TOML file of settings; see docs/settings.md.")]
 
 
-def _progress() -> Progress:
+def show_progress() -> Progress:
     """On a terminal only: what goes to a file or a pipe is for programs."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     return Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), disable=not sys.stderr.isatty())
@@ -46,7 +46,7 @@ def import_files(
     total = sum(1 for _ in find_files(paths))
     said: Counter[str] = Counter()
     try:
-        with open_ingest(settings) as ingest, _progress() as progress:
+        with open_ingest(settings) as ingest, show_progress() as progress:
             task = progress.add_task("importing", total=total)
 
             def told(path: Path, outcome: Outcome | DrimboxError) -> None:
@@ -98,7 +98,7 @@ def send(
     place = Destination(ae_title=aet, host=host.strip("[]"), port=int(port))
     total = sum(1 for _ in find_files(paths))
     said: Counter[str] = Counter()
-    with _progress() as progress:
+    with show_progress() as progress:
         task = progress.add_task("sending", total=total)
 
         def told(path: Path, outcome: int | DrimboxError) -> None:
@@ -132,7 +132,7 @@ def rebuild(config: Config = None) -> None:
     root = _own(settings)
     lock = lock_folder(root.parent)
     try:
-        with _progress() as progress:
+        with show_progress() as progress:
             task = progress.add_task("rebuilding", total=None)
             rescued = rescue_outbox(root)
             rebuilt = rebuild_index(root, lambda done, total: progress.update(task, completed=done, total=total))
@@ -157,7 +157,7 @@ def read_again(
     """Read every kept instance again and compare it with what was received. Exit 1 when one is damaged or missing."""
     root = _own(read_settings(config))
     read = Counter[str]()
-    with _progress() as progress:
+    with show_progress() as progress:
         task = progress.add_task("reading", total=count_instances(root))
 
         def told(size_bytes: int) -> None:

@@ -9,12 +9,13 @@ import contextlib
 import ctypes
 import errno
 import fcntl
+import io
 import logging
 import os
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from drimbox.errors import NoSpace, Unavailable
 
@@ -318,6 +319,28 @@ def _write_whole(path: Path, data: bytes, sync: Callable[[int], None]) -> None:
         raise
     finally:
         os.close(file)
+
+
+@contextlib.contextmanager
+def new_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write from its beginning to its end; under its name, durable, once the block has ended well.
+
+    The old content stays until then; a block that raises leaves nothing. Raises OSError.
+    """
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+    file = disk.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+    try:
+        with io.BufferedWriter(io.FileIO(file, "wb", closefd=False), 2**20) as buffered:
+            yield buffered
+        disk.fsync(file)
+        disk.rename(draft, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            disk.unlink(draft)
+        raise
+    finally:
+        os.close(file)
+    _sync_path(path.parent)
 
 
 def rename_file(source: Path, target: Path) -> None:

@@ -38,7 +38,7 @@ class Reports:
 
         False when this very message was kept before. Raises Conflict, and then nothing is kept.
         """
-        fields = _fields(report)
+        fields = write_fields(report)
 
         def work(transaction: Transaction) -> bool:
             if _seen(transaction, "report", report.message_id, digest):
@@ -144,7 +144,7 @@ class Reports:
 
     def _renamed(self, transaction: Transaction, known: Known, survivor: Patient, now: float) -> None:
         report = replace(known.report, patient=_merged(known.report.patient, survivor))
-        transaction.execute("UPDATE report SET fields = ? WHERE id = ?", (_fields(report), known.id))
+        transaction.execute("UPDATE report SET fields = ? WHERE id = ?", (write_fields(report), known.id))
         self._index(transaction, known.id, report)
         if known.status == "current":
             for study_uid in _studies([report]):
@@ -197,7 +197,8 @@ class Reports:
 # --- rows and values ----------------------------------------------------------------------------------------------
 
 
-def _fields(report: Report) -> bytes:
+def write_fields(report: Report) -> bytes:
+    """A report as it was read, without message and CDA: `read_fields` reads it."""
     fields = asdict(report)
     del fields["message"], fields["cda"]
     return orjson.dumps(fields)

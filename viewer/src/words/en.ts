@@ -161,6 +161,7 @@ export const en: Words = {
   cause_patient_merge: 'patients merged',
   cause_images: 'images arrived or removed',
   cause_next_step: 'second step',
+  cause_imported: 'taken over from another DRIMbox',
   park: 'Park',
   parkTitle: 'Park publication no. {n}?',
   parkMeaning: 'Nothing more is tried until someone asks to try again.',

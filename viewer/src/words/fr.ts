@@ -167,6 +167,7 @@ export const fr = {
   cause_patient_merge: 'fusion de patients',
   cause_images: 'images arrivées ou retirées',
   cause_next_step: 'seconde étape',
+  cause_imported: 'reprise d’une autre DRIMbox',
   park: 'Arrêter',
   parkTitle: 'Arrêter la publication n° {n} ?',
   parkMeaning: 'Aucun nouvel essai n’aura lieu avant que quelqu’un ne demande « Réessayer ».',
