@@ -9,6 +9,7 @@ import tomllib
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
@@ -35,6 +36,15 @@ def _network(text: str) -> str:
     if ip_network(text).prefixlen == 0:
         raise ValueError("all addresses: list those that may talk")
     return text
+
+
+def _time_zone(name: str) -> str:
+    """A name of the IANA data base, which must be there."""
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise ValueError("no such time zone: one is Europe/Paris") from error
+    return name
 
 
 _Network = Annotated[str, AfterValidator(_network)]
@@ -259,7 +269,7 @@ class Kos(_Section):
     """The manifest. `uid_root` `2.25`: UUID-derived UIDs. `retrieve_url` derived from `http.public_url` when empty.
 
     location_uid: OID of the place the images are fetched from (0040,E011), left out when empty. replaced_s: how long
-    another DRIMbox may still name a manifest that was replaced; 0: only the newest.
+    another DRIMbox may still name a manifest that was replaced; 0: only the newest. time_zone: of the modalities.
     """
 
     uid_root: _Oid = Field("2.25", max_length=24)  # the 39 digits of a UUID come after it
@@ -267,6 +277,7 @@ class Kos(_Section):
     institution: str = ""
     location_uid: Annotated[str, Field(pattern=r"^([0-2](\.(0|[1-9][0-9]*))+)?$", max_length=64)] = ""
     replaced_s: float = Field(300, ge=0)
+    time_zone: Annotated[str, AfterValidator(_time_zone)] = "Europe/Paris"
 
 
 class Pixels(_Section):

@@ -19,6 +19,7 @@ from drimbox.kos.gather import gather_series
 from drimbox.kos.manifest import KeySelection, Manifest, ManifestSeries, new_uid
 from drimbox.kos.read import is_selection_of_images, read_manifest
 from drimbox.kos.selection import find_selection
+from drimbox.kos.zone import offset_of
 from drimbox.model import Exam, Report
 from drimbox.settings import Settings
 from drimbox.storage.archive import Archive
@@ -180,19 +181,20 @@ class Exams:
     def manifest(self, found: Found, report: Report, exam: Exam, version: int, now: datetime) -> Manifest:
         """The manifest of what was found; its UIDs are new. version: counts from 1."""
         study = found.study
+        date, time, told = (text(study, tag) for tag in ("00080020", "00080030", "00080201"))
         return Manifest(
             uid=self.new_uid(),
             series_uid=self.new_uid(),
             study_uid=exam.study_uid,
-            study_date=text(study, "00080020"),
-            study_time=text(study, "00080030"),
+            study_date=date,
+            study_time=time,
             study_description=text(study, "00081030"),
             study_id=text(study, "00200010"),
             referring_physician=text(study, "00080090"),
             accession=exam.accession,
             order=exam.order,
             patient=report.patient,
-            created=now,
+            created=now.astimezone(offset_of(date, time, told, self.settings.kos.time_zone, now)),
             institution=self.settings.kos.institution or report.legal_structure.name,
             structure_id=report.legal_structure.id.value,
             manufacturer="DRIMbox",

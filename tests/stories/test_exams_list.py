@@ -160,7 +160,7 @@ def check_entry(document: Holding, entry: Any, kos: Dataset) -> None:
         f"{order}^^^&1.2.250.1.999.6&ISO^urn:ihe:iti:xds:2013:order",
     }
     assert (kos.PatientID, kos.IssuerOfPatientID) == (INS, "ASIP-SANTE-INS-NIR")
-    assert kos.AccessionNumber == ""
+    assert (kos.AccessionNumber, kos.TimezoneOffsetFromUTC) == ("", "+0100")  # of 1 March, whenever it is made
     assert (kos.SpecificCharacterSet, kos.SeriesNumber, kos.Modality) == ("ISO_IR 100", 59, "KO")
 
 
