@@ -6,18 +6,15 @@ One TOML file and, over it, environment variables `DRIMBOX_<SECTION>__<KEY>`. Se
 
 import os
 import tomllib
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from drimbox.errors import Malformed
-
-_Url = Annotated[str, Field(pattern=r"^(https?://[^/\s?#]+[^\s?#]*)?$")]
-_Oid = Annotated[str, Field(pattern=r"^[0-2](\.(0|[1-9][0-9]*))+$")]
+from drimbox.setting_types import Network, Oid, TimeZone, Url
 
 
 class _Section(BaseModel):
@@ -31,25 +28,6 @@ class Node(_Section):
     workers: int = Field(1, ge=1, le=64)
 
 
-def _network(text: str) -> str:
-    """An address, or a network as CIDR; never all the world, which would be no list at all."""
-    if ip_network(text).prefixlen == 0:
-        raise ValueError("all addresses: list those that may talk")
-    return text
-
-
-def _time_zone(name: str) -> str:
-    """A name of the IANA data base, which must be there."""
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError) as error:
-        raise ValueError("no such time zone: one is Europe/Paris") from error
-    return name
-
-
-_Network = Annotated[str, AfterValidator(_network)]
-
-
 class Caller(_Section):
     """A DICOM application entity allowed to talk to us: all that is told must be right.
 
@@ -57,7 +35,7 @@ class Caller(_Section):
     """
 
     ae_title: str = Field(min_length=1, max_length=16)
-    address: _Network
+    address: Network
     certificate: str = ""
 
 
@@ -125,8 +103,8 @@ class Http(_Section):
 
     host: str = "127.0.0.1"
     port: int = Field(8080, ge=0, le=65535)
-    public_url: _Url = ""
-    trusted_proxies: tuple[_Network, ...] = ()  # whose Forwarded and X-Forwarded-For are believed
+    public_url: Url = ""
+    trusted_proxies: tuple[Network, ...] = ()  # whose Forwarded and X-Forwarded-For are believed
     metadata_max_bytes: int = Field(4 * 2**30, ge=0)  # of what is written ahead, beside the images
 
 
@@ -189,10 +167,10 @@ class DmpStructure(_Section):
 class Dmp(_Section):
     """The national record. Off while the URLs are empty: manifests wait in the outbox."""
 
-    repository_url: _Url = ""
-    registry_url: _Url = ""
-    patients_url: _Url = ""
-    habilitations_url: _Url = ""
+    repository_url: Url = ""
+    registry_url: Url = ""
+    patients_url: Url = ""
+    habilitations_url: Url = ""
     ca: Path | None = None
     ins_authority: str = "1.2.250.1.213.1.4.8"  # INS-NIR; 1.2.250.1.213.1.4.10 on the test bench
     software: Software = Software()
@@ -200,7 +178,7 @@ class Dmp(_Section):
     timeout_s: float = Field(30, gt=0)
     vihf_algorithm: Literal["sha256", "sha1"] = "sha256"
     signature_algorithm: Literal["sha256", "sha1"] = "sha256"
-    source_id: _Oid = Field("1.2.250.1.213.4.5.9", max_length=64)  # OID of this installation, XDSSubmissionSet.sourceId
+    source_id: Oid = Field("1.2.250.1.213.4.5.9", max_length=64)  # OID of this installation, XDSSubmissionSet.sourceId
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -215,7 +193,7 @@ class Dmp(_Section):
 class Psc(_Section):
     """Pro Santé Connect."""
 
-    issuer_url: _Url = ""
+    issuer_url: Url = ""
     ca: Path | None = None
 
 
@@ -223,7 +201,7 @@ class KnownPeer(_Section):
     """A DRIMbox we may fetch images from: `url` is the prefix every RetrieveURL of it must start with."""
 
     name: str
-    url: _Url
+    url: Url
 
 
 class Peers(_Section):
@@ -272,12 +250,12 @@ class Kos(_Section):
     another DRIMbox may still name a manifest that was replaced; 0: only the newest. time_zone: of the modalities.
     """
 
-    uid_root: _Oid = Field("2.25", max_length=24)  # the 39 digits of a UUID come after it
-    retrieve_url: _Url = ""
+    uid_root: Oid = Field("2.25", max_length=24)  # the 39 digits of a UUID come after it
+    retrieve_url: Url = ""
     institution: str = ""
     location_uid: Annotated[str, Field(pattern=r"^([0-2](\.(0|[1-9][0-9]*))+)?$", max_length=64)] = ""
     replaced_s: float = Field(300, ge=0)
-    time_zone: Annotated[str, AfterValidator(_time_zone)] = "Europe/Paris"
+    time_zone: TimeZone = "Europe/Paris"
 
 
 class Pixels(_Section):
