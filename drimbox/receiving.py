@@ -90,7 +90,9 @@ async def _receive(channel: socket.socket, settings: Settings, number: int) -> N
     own = Archive(folder / "own", is_shared=True)
     admit = Admit(settings, trail)
     ingest = Ingest(own, admit, settings.dicom.max_object_bytes)
-    retrieve = Retrieve(own, admit, Pixels(Pool()))  # its workers are not started: the door gives stored bytes only
+    pixels = Pixels(Pool(1))  # a worker, for what C-GET or C-MOVE gives in another syntax: it starts when it is needed
+    await pixels.start()
+    retrieve = Retrieve(own, admit, pixels)
     node = _Node(channel)
     handshakes = build_handshakes(settings.dicom, ingest, node.ended)
     limits, name = Limits(node), f"dicom-receiver-{number}"
@@ -121,6 +123,7 @@ async def _receive(channel: socket.socket, settings: Settings, number: int) -> N
     if handshakes is not None:
         await handshakes.stop()
     await receiver.stop(_GRACE_S)
+    await pixels.stop()
     own.close()
     trail.close()
 

@@ -14,7 +14,8 @@ from drimbox.dicom_scp.negotiation import GET_ROOTS, MOVE_ROOTS, Context
 from drimbox.dicom_scp.operation import Answer, Operation
 from drimbox.dicom_scp.query import identifier_of
 from drimbox.dicom_scp.status import CANCELLED, DIMSE_STATUS, PENDING, SOP_CLASS_NOT_SUPPORTED, SUCCESS, WARNING_FAILED
-from drimbox.errors import Corrupt, TooLarge
+from drimbox.errors import Corrupt, Malformed, NotAcceptable, TooLarge, Unavailable
+from drimbox.flows.convert import Convert
 from drimbox.flows.forward import Forward, Send
 from drimbox.flows.retrieve import Offer, Retrieve
 from drimbox.model import Credentials
@@ -32,21 +33,29 @@ async def get(
 ) -> Answer:
     """Send what was asked for on the same association; the last response.
 
-    An instance goes as it is kept, in a context of its SOP class and transfer syntax whose SCP the requestor is;
-    without one its sub-operation fails.
+    An instance goes as it is kept, in a context of its SOP class and transfer syntax whose SCP the requestor is; else
+    in one of its SOP class and a syntax it can be given in; without one its sub-operation fails.
     Raises Malformed, NotAcceptable, TooLarge, and Unavailable when the association ended.
     """
     offers = await select(operation.message, GET_ROOTS, retrieve, credentials, "C-GET")
 
+    convert = Convert(retrieve)
+
     async def send(offer: Offer) -> int:
         held = offer.held
-        kind = Context(held.sop_class_uid, held.transfer_syntax, is_receiver=True)
-        context_id = next((number for number, context in contexts.items() if context == kind), None)
-        if context_id is None:
+        takes = {
+            context.transfer_syntax: number
+            for number, context in contexts.items()
+            if context.is_receiver and context.abstract_syntax == held.sop_class_uid
+        }
+        syntax = convert.choose(offer, takes)
+        if not syntax:
             return SOP_CLASS_NOT_SUPPORTED
-        content = retrieve.read_data_set(offer)
-        size_bytes = held.size_bytes - held.data_set_offset
-        return await operation.store(context_id, held.sop_class_uid, held.ref.sop_uid, content, size_bytes)
+        try:
+            made = await convert.data_set(offer, syntax)
+        except Unavailable:  # of the workers, not of the association
+            return DIMSE_STATUS[Unavailable]
+        return await operation.store(takes[syntax], held.sop_class_uid, held.ref.sop_uid, made.chunks, made.size_bytes)
 
     return await send_all(operation, retrieve, offers, send)
 
@@ -111,7 +120,10 @@ async def _send_sound(retrieve: Retrieve, offer: Offer, send: Send) -> int:
     """Send it once all of it was read and found to be what was kept: half an object cannot be taken back."""
     try:
         await retrieve.verify(offer)
+        return await send(offer)
     except Corrupt as refusal:
         log.error("instance_corrupt", extra={"what": refusal.what, "why": refusal.why, "detail": refusal.detail})
         return DIMSE_STATUS[Corrupt]
-    return await send(offer)
+    except (Malformed, NotAcceptable, TooLarge) as refusal:  # it cannot be given in a syntax the other end takes
+        log.warning("instance_not_converted", extra={"what": refusal.what, "why": refusal.why})
+        return DIMSE_STATUS[type(refusal)]

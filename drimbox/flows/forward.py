@@ -1,11 +1,14 @@
 """Someone asks us to send studies to a third: only ever to a destination of the configuration."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from drimbox.errors import Corrupt, NotFound, Unavailable
+from drimbox.flows.convert import Convert, drawn
 from drimbox.flows.retrieve import Offer, Retrieve
 from drimbox.model import Credentials
 from drimbox.pacs.send import Outgoing, storing
@@ -36,22 +39,27 @@ class Forward:
     ) -> AsyncIterator[Send]:
         """What sends an instance to `destination` and gives the status of the C-STORE. Raises Unavailable.
 
-        offers: all that will be sent, as they are kept. message_id: of the C-MOVE.
+        offers: all that will be sent: as they are kept, or else in another syntax that the destination takes; the
+        default one of DICOM is proposed for whatever can be given in it (PS3.5 §10.1). message_id: of the C-MOVE.
         """
-        outgoing = [self._outgoing(offer) for offer in offers]
+        convert, loop = Convert(self.retrieve), asyncio.get_running_loop()
+        as_kept = [(offer.held.sop_class_uid, offer.held.transfer_syntax) for offer in offers]
+        others = [(offer.held.sop_class_uid, syntax) for offer in offers for syntax in convert.possible(offer)[:0:-1]]
         originator = (credentials.calling, message_id)
-        kinds = (one.kind for one in outgoing)
-        async with storing(destination, self.settings.ae_title, kinds, originator) as store:
+        async with storing(destination, self.settings.ae_title, (*as_kept, *others), originator) as store:
 
             async def send(offer: Offer) -> int:
+                held = offer.held
+                taken = {syntax for sop_class_uid, syntax in store.accepted if sop_class_uid == held.sop_class_uid}
+                syntax = convert.choose(offer, taken) or held.transfer_syntax
+                place = self.retrieve.archive.place(held)
+                outgoing = Outgoing(held.sop_class_uid, held.ref.sop_uid, syntax, place, held.data_set_offset)
                 try:
-                    return await store(self._outgoing(offer))
+                    if syntax != held.transfer_syntax:
+                        converted = await convert.data_set(offer, syntax)
+                        outgoing = replace(outgoing, content=partial(drawn, converted, loop))
+                    return await store(outgoing)
                 except (Unavailable, Corrupt):  # this one did not arrive; nor will those after it
                     return _PROCESSING_FAILURE
 
             yield send
-
-    def _outgoing(self, offer: Offer) -> Outgoing:
-        held = offer.held
-        place = self.retrieve.archive.place(held)
-        return Outgoing(held.sop_class_uid, held.ref.sop_uid, held.transfer_syntax, place, held.data_set_offset)

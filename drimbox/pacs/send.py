@@ -1,7 +1,7 @@
 """C-STORE as SCU: instances go byte for byte as they lie in their files, on one association (PS3.4 annex B)."""
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -30,13 +30,17 @@ Kind = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """An instance to send. place: of the whole Part 10 object, or bare data set; data_set_offset: from its start."""
+    """An instance to send. place: of the whole Part 10 object, or bare data set; data_set_offset: from its start.
+
+    content: gives its data set where that is not in the file, in pieces, on a thread; transfer_syntax is then its own.
+    """
 
     sop_class_uid: str
     sop_uid: str
     transfer_syntax: str
     place: Place
     data_set_offset: int
+    content: Callable[[], Iterator[bytes]] | None = None
 
     @property
     def kind(self) -> Kind:
@@ -44,8 +48,18 @@ class Outgoing:
         return self.sop_class_uid, self.transfer_syntax
 
 
-Send = Callable[[Outgoing], Awaitable[int]]
-"""Sends one instance; the status of its C-STORE. Raises Unavailable when the association is gone."""
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Sends one instance; the status of its C-STORE. Raises Unavailable when the association is gone.
+
+    accepted: what the other end takes.
+    """
+
+    accepted: Collection[Kind]
+    store: Callable[[Outgoing], Awaitable[int]]
+
+    async def __call__(self, outgoing: Outgoing) -> int:
+        return await self.store(outgoing)
 
 
 @asynccontextmanager
@@ -73,14 +87,15 @@ async def storing(
             allowed_s = _ANSWER_S + outgoing.place.size_bytes / _SLOWEST_BYTES_S
             return await association.call(lambda: _store(association, context_id, command, outgoing), allowed_s)
 
-        yield send
+        yield Send(association.contexts.keys(), send)
 
 
 def _store(association: Association, context_id: int, command: Command, outgoing: Outgoing) -> int:
     with _opened(outgoing.place.path) as file:
+        pieces = _pieces(file, outgoing) if outgoing.content is None else outgoing.content()
         try:
-            return association.exchange(context_id, command, _pieces(file, outgoing))
-        except Corrupt:
+            return association.exchange(context_id, command, pieces)
+        except DrimboxError:
             association.cut()  # in the middle of a data set that cannot be finished
             raise
 

@@ -29,10 +29,10 @@ from drimbox.pixels.cache import FrameCache
 from drimbox.pixels.description import read_description
 from drimbox.pixels.drawing import Drawing
 from drimbox.pixels.kept_file import KeptFile, KeptImage, open_kept
-from drimbox.pixels.plan import NATIVE, Target, narrowed, possible, target_of
+from drimbox.pixels.plan import NATIVE, Target, is_native, narrowed, possible, target_of
 from drimbox.pixels.pool import Pool
 from drimbox.pixels.protocol import Answer, Job, Kind, read_outline
-from drimbox.pixels.transcode import Copy, Frames, item, swapped
+from drimbox.pixels.transcode import Copy, Frames, Segment, item, swapped
 
 T = TypeVar("T")
 
@@ -201,6 +201,12 @@ class Pixels:
         The preface is ours, each value is the one received but for those that tell what the pixels have become. What is
         raised: as for `frames`. An instance whose frames cannot be told apart is refused before the first piece.
         """
+        async with aclosing(self.follow(await self.plan(image, transfer_syntax))) as pieces:
+            async for piece in pieces:
+                yield piece
+
+    async def plan(self, image: KeptImage, transfer_syntax: str) -> "Plan":
+        """What `instance` will give, for `follow`. Raises as `instance` does before its first piece."""
         target = target_of(image.transfer_syntax, transfer_syntax, lossy_allowed=self._lossy)
         answer, made = await self._once((image.digest, target, "instance"), lambda: self._outline(image, target))
         segments = read_outline(answer)
@@ -209,9 +215,13 @@ class Pixels:
         counts = [part.count for part in segments if isinstance(part, Frames)]
         if in_fragments and any(set(where) != set(range(1, count + 1)) for count in counts):
             raise NotAcceptable("instance", "its frames are not as many as it declares; ask for the stored syntax")
-        copies = _Copies(image)
+        return Plan(image, target, tuple(segments), made)
+
+    async def follow(self, plan: "Plan") -> AsyncGenerator[bytes, None]:
+        """Yield the pieces of a plan, once."""
+        copies = _Copies(plan.image)
         try:
-            for segment in segments:
+            for segment in plan.segments:
                 match segment:
                     case bytes():
                         yield segment
@@ -219,15 +229,16 @@ class Pixels:
                         async with aclosing(copies.read(segment)) as pieces:
                             async for piece in pieces:
                                 yield piece
-                    case Frames(1, 0) if made:
-                        yield item(made) + made
+                    case Frames(1, 0) if plan.made:
+                        yield item(plan.made) + plan.made
                     case Frames(count, 0):
-                        async with aclosing(self.frames(image, range(1, count + 1), target.transfer_syntax)) as frames:
+                        numbers, syntax = range(1, count + 1), plan.target.transfer_syntax
+                        async with aclosing(self.frames(plan.image, numbers, syntax)) as frames:
                             async for frame in frames:
                                 yield item(frame) + frame
                     case Frames(count, frame_bits):
                         joiner = BitJoiner()
-                        async with aclosing(self.frames(image, range(1, count + 1))) as frames:
+                        async with aclosing(self.frames(plan.image, range(1, count + 1))) as frames:
                             async for frame in frames:
                                 yield joiner.add(frame, frame_bits)
                         yield joiner.end()
@@ -236,7 +247,7 @@ class Pixels:
 
     async def _outline(self, image: KeptImage, target: Target) -> tuple[Answer, bytes]:
         """How the instance is rewritten, and its frame where it has but one and is encoded."""
-        if target == NATIVE:
+        if is_native(target):
             return await self.pool.run(image.place, _job(image, "instance", target)), b""
         first = (await self._find(image, [1], target)).get(1)
         spans = [_by_frame(image.spans).get(1, ())]
@@ -261,6 +272,31 @@ class Pixels:
                 if sum(sizes) > self.cache.most_bytes // 2:
                     return []
         return sizes
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How one instance is made in another syntax. made: its frame, where it has but one and is encoded."""
+
+    image: KeptImage
+    target: Target
+    segments: tuple[Segment, ...]
+    made: bytes
+
+    @property
+    def size_bytes(self) -> int:
+        """Of the whole Part 10 file. Only of a native one: frames that are to be encoded have no size yet."""
+        return sum(_size(segment) for segment in self.segments)
+
+
+def _size(segment: Segment) -> int:
+    match segment:
+        case Copy():
+            return segment.length
+        case Frames():
+            return (segment.count * segment.frame_bits + 7) // 8
+        case _:
+            return len(segment)
 
 
 class _Copies:

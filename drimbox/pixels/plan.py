@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from drimbox.dicom.uid import EXPLICIT_LITTLE_ENDIAN, TRANSFER_SYNTAXES
+from drimbox.dicom.uid import EXPLICIT_LITTLE_ENDIAN, IMPLICIT_LITTLE_ENDIAN, TRANSFER_SYNTAXES
 from drimbox.pixels.description import PixelDescription, native_photometric
 from drimbox.pixels.syntaxes import DECODABLE, RLE
 
@@ -56,6 +56,12 @@ class Target:
 
 
 NATIVE: Final = Target(EXPLICIT_LITTLE_ENDIAN)
+_NATIVE: Final = (EXPLICIT_LITTLE_ENDIAN, IMPLICIT_LITTLE_ENDIAN)  # the second is DIMSE's default, never the web's
+
+
+def is_native(target: Target) -> bool:
+    """Are the pixels of the target not encoded?"""
+    return target.transfer_syntax in _NATIVE
 
 
 def possible(stored: str, *, has_pixels: bool = True, lossy_allowed: bool = False) -> tuple[str, ...]:
@@ -139,4 +145,4 @@ def target_photometric(native: str, target: Target) -> str:
 
 def target_planar(native: int, target: Target) -> int:
     """Planar Configuration once encoded: the codecs have samples by pixel, but RLE, whose segments are as declared."""
-    return native if target.transfer_syntax in (RLE, EXPLICIT_LITTLE_ENDIAN) else 0
+    return native if target.transfer_syntax in (RLE, *_NATIVE) else 0

@@ -55,9 +55,11 @@ class Pool:
         self._waiting = 0
         self._tasks: set[asyncio.Task[Any]] = set()
         self._open = False
+        self.home: asyncio.AbstractEventLoop | None = None  # the loop that started it: `run` is for that one
 
     async def start(self) -> None:
         """Accept jobs. Starts no process: the first job does."""
+        self.home = asyncio.get_running_loop()
         self._open = True
 
     async def stop(self) -> None:

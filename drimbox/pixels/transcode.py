@@ -1,4 +1,4 @@
-"""How a kept instance is rewritten in explicit VR little endian. Pure, and nearly all of it is "copy these bytes".
+"""How a kept instance is rewritten in little endian, VRs written or not. Pure; nearly all of it is "copy these bytes".
 
 Every value is the one received, damaged ones included: only the headers around the values, the byte order, the pixels
 and what tells of them change. So text, numbers and private values are never decoded, and an odd value cannot refuse an
@@ -16,6 +16,7 @@ from drimbox.dicom.data_set import DataSet, open_data_set
 from drimbox.dicom.dictionary import US_OR_SS
 from drimbox.dicom.elements import ITEM, ITEM_END, PIXEL_DATA, SEQUENCE_END, UNDEFINED, Limits
 from drimbox.dicom.part10 import Readable, build_preface
+from drimbox.dicom.uid import IMPLICIT_LITTLE_ENDIAN
 from drimbox.errors import NotAcceptable, TooLarge
 from drimbox.pixels.derive import TOLD, Derived, derive_lossy
 from drimbox.pixels.description import (
@@ -26,7 +27,7 @@ from drimbox.pixels.description import (
     checked_description,
     native_photometric,
 )
-from drimbox.pixels.plan import NATIVE, Target, settled, target_photometric, target_planar
+from drimbox.pixels.plan import NATIVE, Target, is_native, settled, target_photometric, target_planar
 
 _LONG_FORM = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"})
 _SHORT_FORM = frozenset(
@@ -127,7 +128,8 @@ class _Rewriter:
         self._segments: list[Segment] = []
         sop_uid = derived.sop_uid if derived else preface.sop_uid
         self._bytes = bytearray(build_preface(preface.sop_class_uid, sop_uid, target.transfer_syntax))
-        self._may_stay = data_set.syntax.explicit and data_set.syntax.little_endian
+        self._explicit = target.transfer_syntax != IMPLICIT_LITTLE_ENDIAN
+        self._may_stay = self._explicit and data_set.syntax.explicit and data_set.syntax.little_endian
         self._run_start = self._run_end = 0
         self._open: list[bool] = []  # one for each sequence that is open: is an item of it open?
 
@@ -218,7 +220,7 @@ class _Rewriter:
         description = self._description.result()
         if self._syntax.encapsulated != (length == UNDEFINED):
             raise NotAcceptable("instance", "its pixels are not encoded as its transfer syntax says")
-        if self._target != NATIVE:
+        if not is_native(self._target):
             self._fragments(checked_description(description, self._most_frame_bytes))
             return
         if not self._syntax.encapsulated:
@@ -268,7 +270,9 @@ class _Rewriter:
 
     def _header(self, tag: int, vr: str, length: int) -> None:
         self._end_run()
-        if vr in _LONG_FORM:
+        if not self._explicit:
+            self._bytes += struct.pack("<HHI", tag >> 16, tag & 0xFFFF, length)
+        elif vr in _LONG_FORM:
             self._bytes += struct.pack("<HH2sHI", tag >> 16, tag & 0xFFFF, vr.encode("ascii"), 0, length)
         else:
             self._bytes += struct.pack("<HH2sH", tag >> 16, tag & 0xFFFF, vr.encode("ascii"), length)

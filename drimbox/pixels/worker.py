@@ -37,7 +37,7 @@ from drimbox.pixels.drawing import Drawing
 from drimbox.pixels.encode import encode_frame
 from drimbox.pixels.header import Item, read_header
 from drimbox.pixels.kept_file import KeptFile
-from drimbox.pixels.plan import NATIVE, Target
+from drimbox.pixels.plan import Target, is_native
 from drimbox.pixels.protocol import (
     LENGTH,
     Answer,
@@ -124,7 +124,7 @@ class Worker:
         """Its outline. The one frame of an encoded instance comes with it: a study is mostly such instances."""
         frame: list[bytes] = []
         sizes = job.sizes
-        if target != NATIVE:
+        if not is_native(target):
             image = self._image(data_set, job)
             count = image.description.number_of_frames
             if sizes is None and count == 1:
@@ -137,13 +137,13 @@ class Worker:
 
     def _make(self, data_set: DataSet, image: _Image, target: Target, number: int, spans: Sequence[Span]) -> bytes:
         native = self._frame(data_set, image, number, spans)
-        if target == NATIVE:
+        if is_native(target):
             return native
         return encode_frame(native, data_set.syntax.uid, image.description, target)
 
     def _image(self, data_set: DataSet, job: Job) -> _Image:
         image = self._images.get(job.digest) or self._remember(job.digest, data_set)
-        if job.target != NATIVE.transfer_syntax and not image.has_integers:
+        if not is_native(Target(job.target)) and not image.has_integers:
             raise NotAcceptable("image", "it has no integer pixels to encode")
         return image
 

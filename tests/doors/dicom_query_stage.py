@@ -57,12 +57,14 @@ def open_house(folder: Path, **settings: Any) -> Iterator[House]:
     archive, trail = Archive(folder / "own"), Trail(folder / "trail")
     try:
         admit = Admit(Settings(), trail)
-        ingest, retrieve = (
-            Ingest(archive, admit, 2**30),
-            Retrieve(archive, admit, Pixels(Pool(1), FrameCache(folder / "made", 2**20))),
-        )
+        pixels = Pixels(Pool(1), FrameCache(folder / "made", 2**20))
+        ingest, retrieve = Ingest(archive, admit, 2**30), Retrieve(archive, admit, pixels)
         with open_door(ingest, retrieve, **settings) as stage:
-            yield House(stage, archive, ingest, retrieve, folder / "trail")
+            stage.call(pixels.start())
+            try:
+                yield House(stage, archive, ingest, retrieve, folder / "trail")
+            finally:
+                stage.call(pixels.stop())
     finally:
         trail.close()
         archive.close()

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from making import ct
 from pydicom import Dataset
-from pydicom.uid import ImplicitVRLittleEndian
+from pydicom.encaps import encapsulate
+from pydicom.uid import MPEG2MPML
 from pynetdicom import AE, evt
 from pynetdicom.pdu_primitives import SOPClassExtendedNegotiation
 
@@ -151,8 +152,9 @@ def test_what_cannot_be_moved_is_refused(
 
 
 def test_what_the_destination_cannot_take_is_counted_and_named(house: House, third: Third) -> None:
-    made = ct(3, 1)
-    made.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+    made = ct(3, 1, PixelData=encapsulate([b"no video"]))
+    made.file_meta.TransferSyntaxUID = MPEG2MPML
+    made["PixelData"].VR = "OB"
     house.keep(made)
     last, identifier = move(house, asked(StudyInstanceUID=STUDY))[-1]
     assert (last.Status, counts(last)) == (0xB000, (None, 3, 1, 0))

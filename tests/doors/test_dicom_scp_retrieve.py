@@ -11,7 +11,8 @@ import pytest
 from archiving import flip
 from making import ct
 from pydicom import Dataset, dcmread
-from pydicom.uid import ImplicitVRLittleEndian
+from pydicom.encaps import encapsulate
+from pydicom.uid import MPEG2MPML
 from pynetdicom import AE, evt
 from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation, SOPClassExtendedNegotiation
 from pynetdicom.presentation import build_role
@@ -148,8 +149,9 @@ def test_all_of_a_patient(house: House) -> None:
 
 
 def test_what_no_context_can_carry_is_counted_and_named(house: House) -> None:
-    made = ct(3, 1)
-    made.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+    made = ct(3, 1, PixelData=encapsulate([b"no video"]))
+    made.file_meta.TransferSyntaxUID = MPEG2MPML
+    made["PixelData"].VR = "OB"
     house.keep(made)
     arrived, responses = get(house, asked("STUDY", StudyInstanceUID=STUDY))
     last, identifier = responses[-1]

@@ -8,7 +8,7 @@ from pathlib import Path
 from making import STUDY, ct
 from network import eventually, get, running
 from pydicom import Dataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE, build_role, evt
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind as FIND
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelGet as GET
@@ -104,3 +104,34 @@ async def test_each_worker_answers_queries_and_gives_instances_back(tmp_path):
             assert await asyncio.to_thread(ask, port) == ([f"{STUDY}.1"], uids, 0x0000)
     trails = [path.read_text() for path in (tmp_path / "node" / "trail").iterdir()]
     assert all('"search"' in trail and '"retrieve"' in trail for trail in trails)
+
+
+async def test_each_process_gives_what_is_kept_in_the_other_native_form(tmp_path):
+    """Associations go round the processes: whichever it is, the instance arrives."""
+    made = ct(1, 1)
+    made.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+    made.save_as(tmp_path / "implicit.dcm", enforce_file_format=True)
+
+    def retrieve(port):
+        arrived = []
+
+        def take(event):
+            arrived.append((event.context.transfer_syntax, event.dataset.PixelData == made.PixelData))
+            return 0
+
+        ae = AE("VIEWER")
+        ae.add_requested_context(GET)
+        ae.add_requested_context(CTImageStorage, ExplicitVRLittleEndian)
+        role = build_role(CTImageStorage, scp_role=True)
+        association = ae.associate("127.0.0.1", port, ext_neg=[role], evt_handlers=[(evt.EVT_C_STORE, take)])
+        asked = Dataset()
+        asked.QueryRetrieveLevel, asked.StudyInstanceUID = "STUDY", STUDY
+        last = list(association.send_c_get(asked, GET))[-1][0].Status
+        association.release()
+        return last, arrived
+
+    async with running(tmp_path, node={"workers": 2}) as site:
+        port = site.node.dicom_port
+        await asyncio.to_thread(send_files, [tmp_path / "implicit.dcm"], "127.0.0.1", port, "MODALITY", "NODE")
+        for _ in range(4):
+            assert await asyncio.to_thread(retrieve, port) == (0, [(ExplicitVRLittleEndian, True)])
