@@ -119,7 +119,7 @@ async def send_all(operation: Operation, retrieve: Retrieve, offers: Sequence[Of
 async def _send_sound(retrieve: Retrieve, offer: Offer, send: Send) -> int:
     """Send it once all of it was read and found to be what was kept: half an object cannot be taken back."""
     try:
-        await retrieve.verify(offer)
+        await retrieve.verify(offer.held)
         return await send(offer)
     except Corrupt as refusal:
         log.error("instance_corrupt", extra={"what": refusal.what, "why": refusal.why, "detail": refusal.detail})

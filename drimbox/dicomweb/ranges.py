@@ -18,7 +18,9 @@ def in_part(
     With If-Range, a part only of what the caller already holds the beginning of.
     """
     answer = replace(whole, headers=[*whole.headers, (b"accept-ranges", b"bytes")])
-    part = read_range(request.headers.get("range", ""), size)
+    part = (
+        None if request.is_head else read_range(request.headers.get("range", ""), size)
+    )  # RFC 9110 §14.2: of GET only
     etag = next((value.decode() for name, value in whole.headers if name == b"etag"), "")
     if part is None or request.headers.get("if-range", etag) != etag:
         return answer

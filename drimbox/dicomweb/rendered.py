@@ -14,11 +14,12 @@ from drimbox.dicom.uid import checked_uid
 from drimbox.dicomweb.accept import Choice, choose_rendered
 from drimbox.dicomweb.answers import Answer, Stream, is_unchanged, validators
 from drimbox.dicomweb.multipart import Multipart
+from drimbox.dicomweb.ranges import in_part
 from drimbox.dicomweb.request import Request
 from drimbox.dicomweb.wado import read_frame_list
 from drimbox.errors import Malformed, NotAcceptable, NotFound, TooLarge
 from drimbox.flows.ahead import in_order
-from drimbox.flows.render import HTML, PLAIN_TEXT, Picture, Render, Shown, check_shown
+from drimbox.flows.render import HTML, PLAIN_TEXT, Picture, Reader, Render, Shown, check_shown
 from drimbox.model import InstanceRef
 from drimbox.pixels.drawing import GIF, MOST_SIDE, PICTURES, QUALITY, Drawing, Profile, Region
 from drimbox.pixels.grayscale import Window, as_function
@@ -68,7 +69,8 @@ class Rendered:
         choices = [(each, choice) for each in shown if (choice := _chosen(request, each, one=one, frames=frames))]
         if not choices:
             raise NotAcceptable("Accept", "possible here: " + ", ".join(dict.fromkeys(_possible(shown, frames))))
-        headers, unchanged = _validated(request, shown, frames)
+        as_kept = bool(sop) and shown[0].kind in ("document", "video") and not choices[0][1].multipart
+        headers, unchanged = _validated(request, shown, frames, strong=as_kept)
         if unchanged:
             return Answer(304, headers)
         parts: list[_Part] = []
@@ -86,7 +88,8 @@ class Rendered:
                 headers.append(_INERT)
             if part.length is None:
                 return Answer(200, headers, b"".join([chunk async for chunk in part.make()]))
-            return Answer(200, headers, part.make(), part.length)
+            whole = Answer(200, headers, part.make(), part.length)
+            return in_part(request, whole, part.length, part.read) if part.read else whole
         multipart = Multipart(secrets.token_hex(16), parts[0].media_type)
         headers.append((b"content-type", multipart.content_type.encode()))
         return Answer(200, headers, self._together(multipart, parts, strict=bool(sop)))
@@ -122,10 +125,10 @@ class Rendered:
             return [_Part(choice.media_type, f"{location}/rendered", partial(_whole, page), len(page))]
         if shown.kind in ("document", "video"):
             if shown.kind == "document":
-                length, body = await self.render.document(request.credentials, shown)
+                length, read = await self.render.document(request.credentials, shown)
             else:
-                length, body = await self.render.video(shown)
-            return [_Part(choice.media_type, f"{location}/rendered", lambda: body, length)]
+                length, read = await self.render.video(shown)
+            return [_Part(choice.media_type, f"{location}/rendered", partial(read, 0, length), length, read)]
         if state and shown.kind == "image":
             picture = await self.render.under_state(shown, *state, frames, drawing)
             return [_Part(choice.media_type, _location(location, frames), partial(self._draw, picture), None)]
@@ -160,12 +163,13 @@ class Rendered:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """length: None until it is drawn."""
+    """length: None until it is drawn. read: some of it, where it is kept as it is."""
 
     media_type: str
     location: str
     make: Callable[[], AsyncGenerator[bytes | bytearray, None]]
     length: int | None
+    read: Reader | None = None
 
     @property
     def content_type(self) -> str:
@@ -216,7 +220,7 @@ def read_state_name(parameters: Sequence[tuple[str, str]]) -> tuple[str, str] | 
 def _read_window(text: str) -> Window:
     """center,width,function; function may be left out (PS3.18 §8.3.5.1.4)."""
     center, width, function = (*text.split(","), "", "")[:3]
-    name = _FUNCTIONS.get((function.strip() or "linear").lower())
+    name = _FUNCTIONS.get((function.strip() or "linear").lower().replace("_", "-"))
     numbers = (_number(center), _number(width))
     if text.count(",") > 2 or name is None or None in numbers or (numbers[1] or 0) <= 0:
         raise Malformed("window", "center,width,function is expected: two numbers, linear, linear-exact or sigmoid")
@@ -285,11 +289,13 @@ def _location(instance: str, numbers: Sequence[int]) -> str:
     return f"{instance}{frames}/rendered"
 
 
-def _validated(request: Request, shown: Sequence[Shown], frames: Sequence[int]) -> tuple[Headers, bool]:
+def _validated(
+    request: Request, shown: Sequence[Shown], frames: Sequence[int], *, strong: bool = False
+) -> tuple[Headers, bool]:
     """ETag and Last-Modified of these pictures so asked, and whether the caller holds them already."""
     known = hashlib.sha256(repr((__version__, request.accept, request.parameters, list(frames))).encode())
     for one in shown:
         known.update(one.held.digest)
-    etag = f'W/"{known.hexdigest()[:32]}"'
+    etag = f'{"" if strong else "W/"}"{known.hexdigest()[:32]}"'
     headers = validators(etag, max(one.held.kept_at for one in shown))
     return headers, is_unchanged(etag, request.headers.get("if-none-match", ""))

@@ -70,8 +70,10 @@ class Wado:
         headers.append((b"content-type", f"{DICOM};transfer-syntax={syntax}".encode()))
         length = _length(offer, syntax)
         whole = Answer(200, headers, self.retrieve.read_instance(offer, syntax), length)
-        if length is None or length > MOST_AT_ONCE_BYTES or request.is_head:
+        if length is None:
             return whole
+        if length > MOST_AT_ONCE_BYTES or request.is_head:
+            return in_part(request, whole, length, partial(self.retrieve.read_part, offer.held, [(0, length)]))
         content = bytearray(length)
         await self.retrieve.fill_instance(offer.held, memoryview(content))
         return in_part(request, replace(whole, body=content), length, lambda start, size: content[start : start + size])
@@ -189,10 +191,13 @@ class Wado:
         """Frames that are read from the file as they lie there: their length is known."""
         lengths = [sum(span.length for span in spans) for spans in located.in_file]
         length = parts.length(lengths)
-        if request.is_head:
-            return Answer(200, headers, b"", length)
-        if len(lengths) > 1 or lengths[0] > MOST_AT_ONCE_BYTES:
-            return Answer(200, headers, parts.around(self.retrieve.read_frames(offer, located, parts.numbers)), length)
+        if request.is_head or len(lengths) > 1 or lengths[0] > MOST_AT_ONCE_BYTES:
+            body = parts.around(self.retrieve.read_frames(offer, located, parts.numbers))
+            whole = Answer(200, headers, body, length)
+            if parts.multipart:
+                return whole
+            places = [(span.offset, span.length) for span in located.in_file[0]]
+            return in_part(request, whole, length, partial(self.retrieve.read_part, offer.held, places))
         opening, closing = parts.opening(0, lengths[0]), parts.closing()
         content = bytearray(length)
         content[: len(opening)], content[length - len(closing) :] = opening, closing

@@ -8,6 +8,7 @@ document and a video are given as they are kept. What has no picture has a sign 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final, Literal
 
 from drimbox.dicom.content_page import build_page, build_text
@@ -42,6 +43,9 @@ PLAIN_TEXT: Final = "text/plain"
 _REPORTS: Final = "1.2.840.10008.5.1.4.1.1.88."  # storage SOP classes of structured reports (PS3.4 §B.5)
 _WAVEFORMS: Final = "1.2.840.10008.5.1.4.1.1.9."
 _SIGNS: Final[dict[str, Sign]] = {"report": "report", "document": "document", "video": "video"}
+
+Reader = Callable[[int, int], AsyncGenerator[bytes | bytearray, None]]
+"""Gives so many bytes from a start."""
 
 Kind = Literal["image", "state", "report", "document", "video"]
 
@@ -136,10 +140,8 @@ class Render:
         image = KeptImage(archive.place(held), held.ref.study_uid, held.transfer_syntax, spans, held.digest)
         return await self.retrieve.pixels.picture(image, numbers, picture.drawing)
 
-    async def document(
-        self, credentials: Credentials, shown: Shown
-    ) -> tuple[int, AsyncGenerator[bytes | bytearray, None]]:
-        """The length and the bytes of an encapsulated document, as it was put in (PS3.3 §C.24.2)."""
+    async def document(self, credentials: Credentials, shown: Shown) -> tuple[int, Reader]:
+        """The length of an encapsulated document, as it was put in, and how to read it (PS3.3 §C.24.2)."""
         ref = shown.held.ref
         value = await self.retrieve.bulkdata(
             credentials, ref.study_uid, ref.series_uid, ref.sop_uid, _ENCAPSULATED_DOCUMENT
@@ -147,7 +149,7 @@ class Render:
         header = await asyncio.to_thread(self._header, shown.held)
         told = header.number(_ENCAPSULATED_DOCUMENT_LENGTH, value.length, "I")
         length = told if value.length - told == told % 2 else value.length  # less the byte that made it even
-        return length, self.retrieve.read_bulkdata(value, 0, length)
+        return length, partial(self.retrieve.read_bulkdata, value)
 
     async def report(self, shown: Shown, media_type: str, url: Callable[[InstanceRef], str]) -> bytes:
         """A structured report as a page or as plain text. url: where an instance is retrieved. Raises NotAcceptable."""
@@ -161,12 +163,13 @@ class Render:
                 raise Corrupt("instance", "it cannot be read", detail=f"{held.file}: {error}") from error
         return page(report, url) if page else build_text(report)
 
-    async def video(self, shown: Shown) -> tuple[int, AsyncGenerator[bytes | bytearray, None]]:
-        """The length and the bytes of a video stream, as it is kept."""
+    async def video(self, shown: Shown) -> tuple[int, Reader]:
+        """The length of a video stream, as it is kept, and how to read it."""
         spans = await self.retrieve.archive.spans(shown.held, [1])
         if not spans:
             raise NotFound("video", "its place in the pixel data is not known")
-        return sum(span.length for span in spans), self.retrieve.read_spans(shown.held, spans)
+        places = [(span.offset, span.length) for span in spans]
+        return sum(span.length for span in spans), partial(self.retrieve.read_part, shown.held, places)
 
 
 def representative(shown: Sequence[Shown]) -> Shown:

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from drimbox.dicom.attributes import text
@@ -22,6 +22,7 @@ from drimbox.dicom.uid import DEFLATED_EXPLICIT_LITTLE_ENDIAN, EXPLICIT_LITTLE_E
 from drimbox.errors import Corrupt, NotAcceptable, NotFound, TooLarge
 from drimbox.flows.admit import Admit
 from drimbox.flows.named import Named
+from drimbox.flows.sound import Sound
 from drimbox.model import Credentials, Span
 from drimbox.pixels.images import Pixels
 from drimbox.pixels.kept_file import KeptImage
@@ -74,6 +75,7 @@ class Retrieve:
     pixels: Pixels
     study_uid: str = ""
     named: Named | None = None
+    sound: Sound = field(default_factory=Sound)
 
     @property
     def ahead(self) -> int:
@@ -134,9 +136,9 @@ class Retrieve:
         return Offer(held, self._possible_frames(held.transfer_syntax))
 
     async def bulkdata(self, credentials: Credentials, study: str, series: str, sop: str, path: str) -> Bulkdata:
-        """One value of an instance, by the path its metadata gave. Raises NotFound, Malformed."""
+        """One value of an instance, by the path its metadata gave. Raises NotFound, Malformed, Corrupt."""
         held = (await self._offers(credentials, study, series, sop, "bulk data"))[0].held
-
+        await self.sound.check(held, self.verify)  # values have no checksum of their own
         return await asyncio.to_thread(self._bulkdata, held, path)
 
     def _bulkdata(self, held: Held, path: str) -> Bulkdata:
@@ -229,9 +231,9 @@ class Retrieve:
                 yield bytes(memoryview(chunk)[skipped:])
                 skipped = 0
 
-    async def verify(self, offer: Offer) -> None:
+    async def verify(self, held: Held) -> None:
         """Read all of it. Raises Corrupt when it is not what was kept."""
-        async with aclosing(self.read_instance(offer, offer.held.transfer_syntax)) as chunks:
+        async with aclosing(self.read_instance(Offer(held, ()), held.transfer_syntax)) as chunks:
             async for _ in chunks:
                 pass
 
@@ -298,6 +300,16 @@ class Retrieve:
             return
         async for chunk, _ in self._pieces(value.held, value.offset + start, wanted):
             yield chunk
+
+    async def read_part(self, held: Held, places: Sequence[tuple[int, int]], start: int, length: int) -> Chunks:
+        """`length` bytes from `start` of what lies at these offsets and lengths of the kept file. Raises Corrupt."""
+        await self.sound.check(held, self.verify)
+        for offset, size in places:
+            begin, end = max(0, start), min(size, start + length)
+            if begin < end:
+                async for chunk, _ in self._pieces(held, offset + begin, end - begin):
+                    yield chunk
+            start -= size
 
     async def _pieces(self, held: Held, offset: int, length: int) -> AsyncGenerator[tuple[bytearray, bool], None]:
         for start in range(0, length, CHUNK_BYTES):

@@ -131,6 +131,7 @@ def shades(values: np.ndarray) -> np.ndarray:
         ("?window=40,400,linear", shades((HU - 39.5) / 399 + 0.5)),
         ("?window=40,400", shades((HU - 39.5) / 399 + 0.5)),
         ("?window=40,400,linear-exact", shades((HU - 40) / 400 + 0.5)),
+        ("?window=40,400,LINEAR_EXACT", shades((HU - 40) / 400 + 0.5)),
         ("?window=40,400,sigmoid", shades(1 / (1 + np.exp(np.clip(-4 * (HU - 40) / 400, -700, 700))))),
         ("?window=-600,1500,LINEAR", shades((HU + 600.5) / 1499 + 0.5)),
     ],
