@@ -27,6 +27,7 @@ from drimbox.flows.desk import Desk
 from drimbox.flows.exams import Exams
 from drimbox.flows.fetch import Fetch
 from drimbox.flows.follow import Follow
+from drimbox.flows.given import Given
 from drimbox.flows.ingest import Ingest
 from drimbox.flows.lifecycle import Lifecycle
 from drimbox.flows.look_again import LookAgain
@@ -194,6 +195,7 @@ def _wire(
     root.api = create_api(
         Desk(outbox, admit),
         consult,
+        Given(consult.visits, admit),
         Follow(own, admit),
         ShowReport(exams.reports, admit),
         settings.dmp.ins_authority,

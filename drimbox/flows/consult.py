@@ -33,6 +33,12 @@ log = logging.getLogger(__name__)
 
 VISIT_S: Final = 8 * 3600.0
 _PARALLEL_SERIES: Final = 4
+_FILE: Final = "file-"  # begins the id of a document whose manifest is here already
+
+
+def new_file_id() -> str:
+    """An id for a document whose manifest came as a file, to be kept in its place among the listed ones."""
+    return _FILE + secrets.token_urlsafe(16)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +91,12 @@ class Consult:
         Raises Conflict when the manifest is of another patient than the one in context (P16), Denied when it names a
         DRIMbox that is not known, NotFound, Unavailable, Malformed.
         """
-        context = _IN_CONTEXT.validate_json(await self.visits.document(document_id))
-        await self.admit(credentials, "consult", _study(context.listed), "document opened")
-        data = await self.dmp.fetch(context.listed, self._speaker())
-        manifest = await asyncio.to_thread(read_manifest, data)
-        if manifest.patient.ins is None or manifest.patient.ins.value != context.ins.value:
-            raise Conflict("manifest", "it is of another patient than the one in context: nothing was fetched")
+        kept = await self.visits.document(document_id)
+        if document_id.startswith(_FILE):
+            data, manifest = kept, await asyncio.to_thread(read_manifest, kept)
+            await self.admit(credentials, "consult", manifest.study_uid, "manifest of a file opened")
+        else:
+            data, manifest = await self._fetched(credentials, _IN_CONTEXT.validate_json(kept))
         for series in manifest.series:
             locate(self.settings.peers.known, series.retrieve_url)
         visit = Visit(secrets.token_urlsafe(24), manifest.study_uid, data)
@@ -101,6 +107,15 @@ class Consult:
             "study_uid": visit.study_uid,
             "dicomweb_url": f"/visits/{visit.visit_id}/dicom-web",
         }
+
+    async def _fetched(self, credentials: Credentials, context: InContext) -> tuple[bytes, Manifest]:
+        """The manifest of a listed document, of the patient it was listed for."""
+        await self.admit(credentials, "consult", _study(context.listed), "document opened")
+        data = await self.dmp.fetch(context.listed, self._speaker())
+        manifest = await asyncio.to_thread(read_manifest, data)
+        if manifest.patient.ins is None or manifest.patient.ins.value != context.ins.value:
+            raise Conflict("manifest", "it is of another patient than the one in context: nothing was fetched")
+        return data, manifest
 
     async def visit(self, visit_id: str, series_uid: str, *, listing: bool, wait_s: float = 20) -> Visit:
         """The visit, once what is asked for is here: the series named, else the whole study.

@@ -16,6 +16,7 @@ from drimbox.errors import DrimboxError, Malformed
 from drimbox.flows.consult import Consult
 from drimbox.flows.desk import MOST_REASON, Desk
 from drimbox.flows.follow import MOST, Follow
+from drimbox.flows.given import Given
 from drimbox.flows.show_report import ShowReport
 from drimbox.kos.build import Profile
 from drimbox.model import Credentials, Identifier, JobState
@@ -24,6 +25,8 @@ from drimbox.xds.cda_page import PAGE_POLICY
 
 _INS: Final = re.compile(r"[0-9]{13}|[0-9]{15}|[12][0-9]{4}[0-9AB][0-9]{7}([0-9]{2})?", re.ASCII)
 _JobId = Annotated[int, Path(ge=1, le=2**63 - 1)]  # what a row of SQLite can be called
+_FILES: Final = ("application/dicom", "application/zip")
+_BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
 _Place = Annotated[str, Query(max_length=64)]
 _Most = Annotated[int, Query(ge=1, le=MOST)]
 
@@ -68,6 +71,13 @@ class ListedDocument(BaseModel):
     regions: list[str]
     description: str
     author: str
+
+
+class GivenManifest(ListedDocument):
+    """A manifest that came as a file, and of whom it says it is."""
+
+    patient: str
+    birth_date: str
 
 
 class OpenVisit(BaseModel):
@@ -117,6 +127,7 @@ class ChangeList(BaseModel):
 def create_api(
     desk: Desk,
     consult: Consult,
+    given: Given,
     follow: Follow,
     show_report: ShowReport,
     ins_authority: str,
@@ -177,6 +188,13 @@ def create_api(
             raise Malformed("INS", "a matricule has 13 or 15 characters, digits but for a Corsican department")
         found = await consult.documents(_credentials(request), Identifier(ins, ins_authority))
         return [ListedDocument.model_validate(item) for item in found]
+
+    @api.post("/api/v1/manifests", openapi_extra={"requestBody": {"content": dict.fromkeys(_FILES, _BINARY)}})
+    async def manifests(request: Request) -> list[GivenManifest]:
+        """The manifests of a file, a KOS or an XDM medium in a ZIP: each can be opened like a listed document."""
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() not in _FILES:
+            raise Malformed("Content-Type", f"{' or '.join(_FILES)} is wanted")
+        return [GivenManifest.model_validate(item) for item in await given(_credentials(request), request.stream())]
 
     @api.post("/api/v1/visits", status_code=201)
     async def open_visit(request: Request, body: OpenVisit) -> OpenedVisit:

@@ -11,6 +11,8 @@ from drimbox.settings import Settings
 
 schemathesis = pytest.importorskip("schemathesis")
 
+schemathesis.serializer.alias(["application/dicom", "application/zip"], "application/octet-stream")
+
 DOORS = ("dicom", "http", "hl7")
 
 

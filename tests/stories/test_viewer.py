@@ -4,6 +4,7 @@ import asyncio
 import os
 import shutil
 import subprocess
+import sys
 from importlib.resources import files
 from pathlib import Path
 
@@ -48,6 +49,23 @@ async def test_an_item_of_the_outbox_is_parked_retried_and_discarded_in_chromium
         ]
         decided = [trace["detail"] for trace in traces if trace["detail"].startswith(f"outbox item {item['id']} ")]
         assert decided == [f"outbox item {item['id']} {done}" for done in ("parked", "retried", "discarded")]
+
+
+async def test_an_exam_is_opened_from_a_manifest_in_a_file_in_chromium(tmp_path):
+    """On the consumer's side, without a DMP: the images come from the box the manifest names."""
+    async with running(tmp_path / "source") as source, source.dmp():
+        study = Path(str(files("drimbox.sandbox") / "study"))
+        sent = await asyncio.to_thread(send_files, [study], "127.0.0.1", source.node.dicom_port, "MODALITY", "NODE")
+        first = sent[0]
+        source.send_report(Study(first.study_uid, first.patient_id, first.accession_number, first.modality))
+        await eventually(lambda: [item for item in source.outbox() if item["state"] == "done"])
+        command = [sys.executable, "-m", "drimbox", "xdm", "export", "-o", str(tmp_path / "media")]
+        command += ["--config", str(source.folder / "node.toml")]
+        assert (await asyncio.to_thread(subprocess.run, command, capture_output=True, timeout=60)).returncode == 0
+        [medium] = (tmp_path / "media").iterdir()
+        peers = {"known": [{"name": "source", "url": f"{source.node.url}/dicom-web"}]}
+        async with running(tmp_path / "consumer", peers=peers) as consumer:
+            await in_chromium("given", consumer, FILE=str(medium))
 
 
 def in_words(cda):

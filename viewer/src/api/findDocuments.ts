@@ -10,6 +10,9 @@ export interface DmpDocument {
   regions: string[];
   description: string;
   author: string;
+  /** Of whom it says it is: told where no patient was asked for. */
+  patient?: string;
+  birth_date?: string;
 }
 
 export async function findDocuments(ins: string): Promise<DmpDocument[]> {

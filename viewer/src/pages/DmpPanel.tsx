@@ -1,31 +1,17 @@
 import { useState } from 'preact/hooks';
 import { type DmpDocument, findDocuments } from '../api/findDocuments';
-import { openVisit } from '../api/openVisit';
-import { formatDate } from '../study/formatDate';
 import { say } from '../words/say';
-import { describeProblem, type Notice } from './describeProblem';
+import { DocumentTable } from './DocumentTable';
 import { NoticePanel } from './NoticePanel';
 import { useAnswer } from './useAnswer';
-import { viewerAddress } from './viewerAddress';
+import { useVisit } from './useVisit';
 
 /** What the national record lists for a patient; "open" asks for the images and goes to the viewer. */
 export function DmpPanel() {
   const [ins, setIns] = useState('');
-  const [opening, setOpening] = useState('');
-  const [refusal, setRefusal] = useState<Notice>();
+  const { opening, refusal, open } = useVisit();
   const { value: documents, notice, isAsking, ask } = useAnswer<DmpDocument[]>();
   const list = () => ask(() => findDocuments(ins.replaceAll(/\s/g, '').toUpperCase()));
-  const open = async (document: DmpDocument) => {
-    setOpening(document.document_id);
-    setRefusal(undefined);
-    try {
-      const visit = await openVisit(document.document_id);
-      location.assign(viewerAddress(visit.study_uid, visit.visit_id));
-    } catch (error) {
-      setRefusal(describeProblem(error));
-      setOpening('');
-    }
-  };
   const isAbsent = notice?.status === 404 || notice?.status === 503;
   return (
     <section class="panel" aria-labelledby="dmp">
@@ -62,45 +48,7 @@ export function DmpPanel() {
       {refusal && <NoticePanel notice={refusal} />}
       {documents && !documents.length && <p role="status">{say('noDocument')}</p>}
       {documents && documents.length > 0 && (
-        <div class="scroll">
-          <table>
-            <thead>
-              <tr>
-                <th>{say('title')}</th>
-                <th>{say('created')}</th>
-                <th>{say('modalities')}</th>
-                <th>{say('regions')}</th>
-                <th>{say('author')}</th>
-                <th />
-              </tr>
-            </thead>
-            <tbody>
-              {documents.map((document) => (
-                <tr key={document.document_id}>
-                  <td>
-                    <b>{document.title}</b>
-                    <div class="muted">{document.description}</div>
-                  </td>
-                  <td>{formatDate(document.created)}</td>
-                  <td>
-                    {document.modalities.map((modality) => (
-                      <span class="badge" key={modality}>
-                        {modality}
-                      </span>
-                    ))}
-                  </td>
-                  <td>{document.regions.join(', ')}</td>
-                  <td>{document.author}</td>
-                  <td class="act">
-                    <button type="button" disabled={opening !== ''} onClick={() => void open(document)}>
-                      {opening === document.document_id ? say('opening') : say('open')}
-                    </button>
-                  </td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
+        <DocumentTable documents={documents} opening={opening} onOpen={(document) => void open(document)} />
       )}
     </section>
   );

@@ -1,5 +1,6 @@
 import { say } from '../words/say';
 import { DmpPanel } from './DmpPanel';
+import { FilePanel } from './FilePanel';
 import { OutboxPanel } from './OutboxPanel';
 import { PageHeader } from './PageHeader';
 import { StudySearch } from './StudySearch';
@@ -12,6 +13,7 @@ export function PortalPage() {
       <main>
         <StudySearch />
         <DmpPanel />
+        <FilePanel />
         <OutboxPanel />
         <footer class="muted">{say('notForDiagnosis')}</footer>
       </main>

@@ -130,6 +130,8 @@ export const en: Words = {
   title: 'Title',
   opening: 'Opening…',
   dmpAbsent: 'The national health record cannot be reached from this DRIMbox.',
+  fromFile: 'Manifest in a file',
+  fromFileHint: 'Manifest (KOS, .dcm) or XDM archive (.zip), without the national record',
   outbox: 'Publications to the national record',
   outboxAbsent: 'This DRIMbox does not show its publications.',
   outboxEmpty: 'Nothing to publish.',

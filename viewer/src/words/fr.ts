@@ -136,6 +136,8 @@ export const fr = {
   title: 'Titre',
   opening: 'Ouverture…',
   dmpAbsent: 'Le dossier médical partagé n’est pas joignable depuis cette DRIMbox.',
+  fromFile: 'Manifeste reçu en fichier',
+  fromFileHint: 'Manifeste (KOS, .dcm) ou archive XDM (.zip), sans passer par le DMP',
   outbox: 'Publications vers le DMP',
   outboxAbsent: 'Cette DRIMbox n’expose pas ses publications.',
   outboxEmpty: 'Rien à publier.',
