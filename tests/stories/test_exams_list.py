@@ -4,11 +4,12 @@ Tables in `tests/data/exams`, written from drim-m.md B.3 to B.9 before the code 
 """
 
 import asyncio
+import json
 import re
 import shutil
+import signal
 import subprocess
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from exam_list import INS, INS_AUTHORITY, Exam, exams, study_uid, table
 from lxml import etree
 from making import rejection_note
 from network import Site, eventually, running
+from pacs_stage import free_port, needs_orthanc, orthanc
 from pydicom import Dataset
 from pydicom.dataset import FileDataset
 
@@ -35,45 +37,103 @@ AUTHOR = "urn:uuid:93606bcf-9494-43ec-9b4e-a7748d1a838d"
 PATIENT_ID = "urn:uuid:58a6f841-87b3-4a3e-92fd-a8ffeff98427"
 
 
+FIRST = [exam for exam in exams() if not exam.is_later]
+LATER = [exam for exam in exams() if exam.is_later]
+LISTED = {exam.name: exam for exam in exams()}
+
+
 async def test_every_exam_of_the_list_ends_in_the_dmp_as_it_should(tmp_path: Path) -> None:
     async with running(tmp_path, structures=STRUCTURES) as site, site.dmp() as dmp:
-        first = [exam for exam in exams() if not exam.is_later]
-        slow = [exam for exam in first if "report-first" in exam.twists]
-        await send(site, tmp_path / "images", [image for exam in first if exam not in slow for image in exam.images()])
-        answers = {exam.name: await told(site, exam.message()) for exam in first}
-        await send(site, tmp_path / "slow", [image for exam in slow for image in exam.images()])
-        await eventually(lambda: len(dmp.app.documents()) == len({row["study"] for row in table("dmp.txt")}))
-
-        answers |= {exam.name: await told(site, exam.message()) for exam in exams() if exam.is_later}
-        listed = {exam.name: exam for exam in exams()}
-        answers["W notice"] = await told(site, listed["W"].notice("CA"))
-        await send(site, tmp_path / "note", [note_on(listed["U"])])
-        await reached(lambda: states(dmp.app.documents()), Counter((r["study"], r["state"]) for r in table("dmp.txt")))
-
-        refused = {row["message"]: (row["answer"], row["code"]) for row in table("answers.txt")}
-        assert answers == {name: refused.get(name, ("AA", "")) for name in answers}
+        slow = [exam for exam in FIRST if "report-first" in exam.twists]
+        await send(site.node.dicom_port, tmp_path / "images", images_of(exam for exam in FIRST if exam not in slow))
+        answers = {exam.name: await told(site, exam.message()) for exam in FIRST}
+        await send(site.node.dicom_port, tmp_path / "slow", images_of(slow))
+        await published(dmp)
+        answers |= await what_happens_afterwards(site, tmp_path)
+        await ended(site, dmp, answers)
         held = dmp.app.documents()
         assert sorted(map(line, held), key=str) == sorted(table("dmp.txt"), key=str)
-        assert_no_less(table("owed.txt"), await asyncio.to_thread(site.outbox))
         check_versions(held)
         judge(held, tmp_path)
 
         before = [(document.entry_uuid, document.status) for document in held]
-        for exam in first:  # the RIS sends everything again
+        for exam in FIRST:  # the RIS sends everything again
             assert await told(site, exam.message()) == answers[exam.name]
         assert [(document.entry_uuid, document.status) for document in dmp.app.documents()] == before
+
+
+async def test_it_ends_so_when_reports_come_first_and_the_node_is_killed(tmp_path: Path) -> None:
+    """Images that trickle in may make a version more; what is shown in the end is the same."""
+    async with running(tmp_path, structures=STRUCTURES) as site:
+        answers = {exam.name: await told(site, exam.message()) for exam in FIRST}
+        await site.node.stop(signal.SIGKILL)
+        await site.node.start()
+        await send(site.node.dicom_port, tmp_path / "images", images_of(FIRST))
+        await eventually(lambda: any(item["state"] == "frozen" for item in site.outbox()))
+        await site.node.stop(signal.SIGKILL)
+        async with site.dmp() as dmp:
+            await site.node.start()
+            await published(dmp)
+            answers |= await what_happens_afterwards(site, tmp_path)
+            await site.node.stop(signal.SIGKILL)
+            await site.node.start()
+            await ended(site, dmp, answers)
+            check_versions(dmp.app.documents())
+
+
+@needs_orthanc
+async def test_it_ends_so_when_the_images_stay_in_the_pacs(tmp_path: Path) -> None:
+    ports = [free_port() for _ in range(3)]
+    (tmp_path / "node.ports.json").write_text(json.dumps(ports))
+    with orthanc(tmp_path / "pacs", {"NODE": ports[1]}) as archive:
+        await send(archive.port, tmp_path / "images", images_of(FIRST), "ORTHANC")
+        pacs = {"ae_title": "ORTHANC", "host": "127.0.0.1", "port": archive.port, "fetch_reported": True}
+        async with running(tmp_path, structures=STRUCTURES, pacs=pacs) as site, site.dmp() as dmp:
+            answers = {exam.name: await told(site, exam.message()) for exam in FIRST}
+            await published(dmp)
+            answers |= await what_happens_afterwards(site, tmp_path)
+            await ended(site, dmp, answers)
+            assert sorted(map(line, dmp.app.documents()), key=str) == sorted(table("dmp.txt"), key=str)
+
+
+def images_of(some: Iterable[Exam]) -> list[FileDataset]:
+    return [image for exam in some for image in exam.images()]
+
+
+async def published(dmp: Any) -> None:
+    """Every study that shall be in the DMP is there."""
+    expected = {row["study"] for row in table("dmp.txt")}
+    await eventually(lambda: {number_of(document) for document in dmp.app.documents()} == expected)
+
+
+async def what_happens_afterwards(site: Site, folder: Path) -> dict[str, tuple[str, str]]:
+    """The corrections, deletions, the notice of the RIS and the note of the PACS; their answers."""
+    answers = {exam.name: await told(site, exam.message()) for exam in LATER}
+    answers["W notice"] = await told(site, LISTED["W"].notice("CA"))
+    await send(site.node.dicom_port, folder / "note", [note_on(LISTED["U"])])
+    return answers
+
+
+async def ended(site: Site, dmp: Any, answers: dict[str, tuple[str, str]]) -> None:
+    """Each exam is as it should be in the DMP, each message was answered as it should, and just the rest is owed."""
+    await reached(lambda: newest(map(line, dmp.app.documents())), newest(table("dmp.txt")))
+    refused = {row["message"]: (row["answer"], row["code"]) for row in table("answers.txt")}
+    assert answers == {name: refused.get(name, ("AA", "")) for name in answers}
+    owed = table("owed.txt")
+    await reached(lambda: owed_by(site), {study_uid(row["study"]): row["state"] for row in owed})
+    said = {item["study_uid"]: item["last_error"] for item in await asyncio.to_thread(site.outbox)}
+    assert [row for row in owed if row["reason"] not in said[study_uid(row["study"])]] == []
 
 
 # --- what is sent ----------------------------------------------------------------------------------------------------
 
 
-async def send(site: Site, folder: Path, images: list[FileDataset]) -> None:
+async def send(port: int, folder: Path, images: list[FileDataset], called: str = "NODE") -> None:
     """C-STORE all of them."""
     folder.mkdir()
     for number, image in enumerate(images):
         image.save_as(folder / f"{number:03}.dcm", enforce_file_format=True)
-    if images:
-        await asyncio.to_thread(send_files, [folder], "127.0.0.1", site.node.dicom_port, "MODALITY", "NODE")
+    await asyncio.to_thread(send_files, [folder], "127.0.0.1", port, "MODALITY", called)
 
 
 async def told(site: Site, message: bytes) -> tuple[str, str]:
@@ -103,8 +163,9 @@ async def reached(found: Any, expected: Any) -> None:
         assert found() == expected
 
 
-def states(held: list[Holding]) -> Counter[tuple[str, str]]:
-    return Counter((number_of(document), state_of(document)) for document in held)
+def newest(rows: Iterable[dict[str, str]]) -> list[dict[str, str]]:
+    """What is not only an older version."""
+    return sorted((row for row in rows if row["state"] != "Deprecated"), key=str)
 
 
 def number_of(document: Holding) -> str:
@@ -179,14 +240,10 @@ def slot(entry: Any, parent: str, name: str) -> list[str]:
     return found
 
 
-def assert_no_less(expected: list[dict[str, str]], items: list[dict[str, Any]]) -> None:
-    """The outbox owes just what owed.txt says, each for the reason it says."""
-    owed = {item["study_uid"]: item for item in items if item["state"] not in ("done", "discarded")}
-    assert {uid: item["state"] for uid, item in owed.items()} == {
-        study_uid(row["study"]): row["state"] for row in expected
-    }
-    for row in expected:
-        assert row["reason"] in owed[study_uid(row["study"])]["last_error"]
+def owed_by(site: Site) -> dict[str, str]:
+    """What the outbox still owes: by study, in which state."""
+    items = [item for item in site.outbox() if item["state"] not in ("done", "discarded")]
+    return {item["study_uid"]: item["state"] for item in items}
 
 
 def check_versions(held: list[Holding]) -> None:
