@@ -13,7 +13,9 @@ from drimbox import clock
 from drimbox.audit.trail import Trail
 from drimbox.auth.users import read_users
 from drimbox.dicom_scp.receivers import DicomDoor
+from drimbox.dicomweb.cross_origin import CrossOrigin
 from drimbox.dicomweb.door import DicomWeb
+from drimbox.dicomweb.request import Scope
 from drimbox.dmp.client import DmpClient
 from drimbox.durable import lock_folder
 from drimbox.egress import Egress
@@ -189,6 +191,7 @@ def _wire(
         held=held.pop_all(),
     )
     root.own = DicomWeb(retrieve, retrieve_base, Store(ingest), Remove(own, admit))
+    root.across = CrossOrigin(settings.http.viewer_origins)
     root.consult = consult
     root.loan = Retrieve(visiting, admit, pixels)
     root.public = public
@@ -335,6 +338,7 @@ class _Root:
     """Which door answers a path. Plain ASGI: the hot routes pay for one comparison."""
 
     own: DicomWeb
+    across: CrossOrigin
     consult: Consult
     loan: Retrieve
     public: str
@@ -343,15 +347,15 @@ class _Root:
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         path: str = scope["path"]
         if path == "/dicom-web" or path.startswith("/dicom-web/"):
-            await self.own(_below(scope, "/dicom-web"), receive, send)
+            await self.across(self.own, _below(scope, "/dicom-web"), receive, send)
         elif path.startswith("/visits/"):
-            await self._visit(scope, receive, send)
+            await self.across(self._visit, scope, receive, send)
         elif path.startswith(("/api/", "/health/")):
             await self.api(scope, receive, send)
         else:
             await site(scope, receive, send)
 
-    async def _visit(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+    async def _visit(self, scope: Scope, receive: Any, send: Any) -> None:
         """`/visits/{visit_id}/dicom-web/…`: the same door, on the one study that is on loan."""
         visit_id, _, rest = scope["path"].removeprefix("/visits/").partition("/")
         segments = rest.split("/")  # dicom-web, studies, UID, series, UID, …
@@ -371,6 +375,6 @@ class _Root:
         await door(_below(scope, prefix), receive, send)
 
 
-def _below(scope: dict[str, Any], prefix: str) -> dict[str, Any]:
+def _below(scope: Scope, prefix: str) -> dict[str, Any]:
     """The scope as the application mounted at `prefix` sees it (ASGI: root_path is a prefix of path)."""
     return {**scope, "root_path": prefix}

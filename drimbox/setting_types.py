@@ -1,5 +1,6 @@
 """The types of values in the settings, checked when they are read."""
 
+import re
 from ipaddress import ip_network
 from typing import Annotated
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -7,6 +8,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, Field
 
 Url = Annotated[str, Field(pattern=r"^(https?://[^/\s?#]+[^\s?#]*)?$")]
+_ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?", re.ASCII)
 Oid = Annotated[str, Field(pattern=r"^[0-2](\.(0|[1-9][0-9]*))+$")]
 
 
@@ -26,5 +28,16 @@ def _time_zone(name: str) -> str:
     return name
 
 
+def _origin(text: str) -> str:
+    """Where a page comes from: https, or http on this machine, a host, perhaps a port, and nothing behind it."""
+    scheme, _, host = text.partition("://")
+    name = host.rsplit(":", 1)[0]
+    on_loopback = name in ("localhost", "[::1]") or name.startswith("127.")
+    if not _ORIGIN.fullmatch(text) or (scheme == "http" and not on_loopback):
+        raise ValueError("an origin is https://viewer.example.org, or with a port; http is for this machine only")
+    return text
+
+
 Network = Annotated[str, AfterValidator(_network)]
+Origin = Annotated[str, AfterValidator(_origin)]
 TimeZone = Annotated[str, AfterValidator(_time_zone)]

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from drimbox.errors import Malformed
-from drimbox.setting_types import Network, Oid, TimeZone, Url
+from drimbox.setting_types import Network, Oid, Origin, TimeZone, Url
 
 
 class _Section(BaseModel):
@@ -105,6 +105,7 @@ class Http(_Section):
     port: int = Field(8080, ge=0, le=65535)
     public_url: Url = ""
     trusted_proxies: tuple[Network, ...] = ()  # whose Forwarded and X-Forwarded-For are believed
+    viewer_origins: tuple[Origin, ...] = ()  # of pages elsewhere that may read DICOMweb
     metadata_max_bytes: int = Field(4 * 2**30, ge=0)  # of what is written ahead, beside the images
 
 

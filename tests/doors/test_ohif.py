@@ -50,19 +50,23 @@ async def visit(folder: Path) -> dict[str, Visit]:
     given.mkdir()
     for number, made in enumerate(exams()):
         made.save_as(given / f"{number}.dcm")
-    port = free_port()
+    port, elsewhere = free_port(), free_port()
+    viewer, root = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{elsewhere}/dicom-web"
     # The page and the node have one origin, and the node is told its public name: URLs in its answers lead there.
-    async with running(folder, http={"public_url": f"http://127.0.0.1:{port}"}) as site:
+    # Once the node is at another origin, and lets pages of the viewer read.
+    async with running(folder, http={"public_url": viewer, "viewer_origins": [viewer]}) as site:
         await asyncio.to_thread(send_files, [given], "127.0.0.1", site.node.dicom_port, "MODALITY", "NODE")
         visits = [{}, *({"study": f"{ROOT}.{exam}"} for exam in range(1, 7))]
         visits += [{"study": f"{ROOT}.{exam}", "source": SMALL_PICTURES} for exam in (1, 3)]
-        wanted = {"port": port, "node": site.node.url, "visits": visits}
+        across = {"qidoRoot": root, "wadoRoot": root, "wadoUriRoot": root, **SMALL_PICTURES}
+        visits.append({"study": f"{ROOT}.1", "source": across})
+        wanted = {"port": port, "elsewhere": elsewhere, "node": site.node.url, "visits": visits}
         done = await asyncio.to_thread(
             subprocess.run, [str(NODE), "visit.js", json.dumps(wanted)],
             cwd=OHIF, capture_output=True, text=True, timeout=300,
         )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    names = ["list", "ct", "mr", "us", "xa", "sr", "pdf", "ct again", "us again"]
+    names = ["list", "ct", "mr", "us", "xa", "sr", "pdf", "ct again", "us again", "ct across"]
     found = map(json.loads, done.stdout.splitlines())
     return {
         name: Visit(one["asked"], {s["tile"].split("\n")[0]: s for s in one["series"]}, one["wrong"])
@@ -79,7 +83,9 @@ def test_nothing_that_ohif_asks_is_refused(visits: dict[str, Visit]) -> None:
     for name, one in visits.items():
         assert one.asked, name
         refused = [
-            (line["status"], line["path"], line["accept"]) for line in one.asked if line["status"] not in (200, 304)
+            (line["status"], line["path"], line["accept"])
+            for line in one.asked
+            if line["status"] not in (200, 204, 304)
         ]
         assert refused == [], name
         assert one.wrong == [], name
@@ -117,6 +123,13 @@ def test_measurements_and_reports_are_read(visits: dict[str, Visit]) -> None:
     assert "Report Text: Enter text" in visits["sr"].shown["SR"]["words"]
 
 
+def test_a_viewer_of_another_origin_reads_where_it_may(visits: dict[str, Visit]) -> None:
+    across = visits["ct across"]
+    assert any(line["method"] == "OPTIONS" for line in across.asked)
+    assert across.shown["CT"]["levels"] > 50
+    assert across.shown["SEG"]["colours"] > 10
+
+
 def test_a_document_opens(visits: dict[str, Visit]) -> None:
     (page,) = visits["pdf"].shown["DOC"]["embedded"]
     answered = [line for line in visits["pdf"].asked if page.endswith(line["path"])]
@@ -124,5 +137,5 @@ def test_a_document_opens(visits: dict[str, Visit]) -> None:
 
 
 def test_small_pictures_are_ours_where_ohif_wants_them(visits: dict[str, Visit]) -> None:
-    for name in ("ct again", "us again"):
+    for name in ("ct again", "us again", "ct across"):
         assert visits[name].paths("/thumbnail?accept=image%2Fjpeg")

@@ -32,6 +32,12 @@ def test_the_environment_is_over_the_file(tmp_path, monkeypatch):
     assert (settings.dicom.port, settings.dicom.ae_title) == (104, "FILE")
 
 
+def test_origins_of_viewers_are_as_browsers_write_them(tmp_path):
+    given = ("https://viewer.example.org", "https://v.example.org:8443", "http://127.0.0.1:3000", "http://localhost:80")
+    text = f"[http]\nviewer_origins = {list(given)}\n".replace("'", '"')
+    assert read_settings(write(tmp_path, text)).http.viewer_origins == given
+
+
 def test_lists_of_the_environment_are_json(tmp_path, monkeypatch):
     monkeypatch.setenv("DRIMBOX_HL7__SENDERS", '["192.0.2.7", "192.0.2.8"]')
     assert read_settings(write(tmp_path, "")).hl7.senders == ("192.0.2.7", "192.0.2.8")
@@ -54,6 +60,11 @@ def test_lists_of_the_environment_are_json(tmp_path, monkeypatch):
         ('[dicom]\ncallers = [{ae_title = "CT1", address = "ct1.example.org"}]\n', "dicom.callers.0.address"),
         ('[dicom]\ncallers = [{ae_title = "CT1", address = "192.0.2.7/24"}]\n', "dicom.callers.0.address"),
         ('[dicom]\ncallers = [{ae_title = "CT1", address = "0.0.0.0/0"}]\n', "dicom.callers.0.address"),
+        ('[http]\nviewer_origins = ["*"]\n', "http.viewer_origins.0"),
+        ('[http]\nviewer_origins = ["https://viewer.example.org/"]\n', "http.viewer_origins.0"),
+        ('[http]\nviewer_origins = ["https://*.example.org"]\n', "http.viewer_origins.0"),
+        ('[http]\nviewer_origins = ["http://viewer.example.org"]\n', "http.viewer_origins.0"),
+        ('[http]\nviewer_origins = ["null"]\n', "http.viewer_origins.0"),
         ("[dicom]\nplain = false\n", "dicom.plain"),
         ("[dicom]\ntls_port = 2762\n", "dicom.tls_certificate"),
         ('[dicom]\ntls_port = 2762\ntls_certificate = "a"\ntls_key = "b"\n', ".tls_ca"),

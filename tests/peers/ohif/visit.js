@@ -1,7 +1,8 @@
 // OHIF as it is published, in headless chromium, on a node: opens a study, shows each of its series, tells what it saw.
 //
 // node visit.js '{"port": …, "node": "http://…", "pictures": "a folder, or nothing", "visits": [{"study": …, "source": {…}}]}'
-// port: of the viewer, where the node is found below /dicom-web. study: none for the list of all. source: over the
+// port: of the viewer, where the node is found below /dicom-web; elsewhere: a port of another origin, for the node alone.
+// study: none for the list of all. source: over the
 // settings of OHIF's data source. One line of JSON a visit: what the page asked of the node and what it was answered,
 // the series it listed with the levels, colours and words it showed for each, and what went wrong in it.
 
@@ -24,6 +25,7 @@ let source = {};
 function answer(request, response) {
   const { pathname } = new URL(request.url, 'http://viewer');
   if (pathname.startsWith('/dicom-web')) return forward(request, response);
+  if (request.socket.localPort === wanted.elsewhere) return response.writeHead(404).end();
   if (pathname === '/app-config.js') {
     response.setHeader('content-type', 'text/javascript');
     return response.end(`window.config = ${JSON.stringify(configuration())}`);
@@ -161,14 +163,17 @@ async function visit(browser, { study = '', source: over = {} }) {
 }
 
 async function main() {
-  const server = http.createServer(answer).listen(wanted.port, '127.0.0.1');
+  const ports = [wanted.port, wanted.elsewhere].filter(Boolean);
+  const servers = ports.map((port) => http.createServer(answer).listen(port, '127.0.0.1'));
   const browser = await chromium.launch({ executablePath: CHROMIUM, args: FLAGS });
   try {
     for (const each of wanted.visits) await visit(browser, each);
   } finally {
     await browser.close();
-    server.close();
-    server.closeAllConnections();
+    for (const server of servers) {
+      server.close();
+      server.closeAllConnections();
+    }
   }
 }
 
