@@ -66,6 +66,10 @@ def _certificates(settings: Settings) -> Iterator[tuple[str, Path]]:
     for key in ("tls_certificate", "tls_ca"):
         if path := getattr(settings.dicom, key):
             yield f"dicom.{key}", path
+    for name, called in (("pacs", settings.pacs), *((place.ae_title, place) for place in settings.dicom.destinations)):
+        for key in ("tls_certificate", "tls_ca"):
+            if path := getattr(called, key):
+                yield f"{name} {key}", path
     for structure in settings.dmp.structures:
         yield f"TLS certificate {structure.id}", structure.tls_certificate
         yield f"signing certificate {structure.id}", structure.sign_certificate

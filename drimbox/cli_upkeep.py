@@ -8,6 +8,7 @@ from typing import Annotated, Final
 
 import typer
 import uvloop
+from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -85,6 +86,10 @@ def send(
     to: Annotated[str, typer.Option("--to", help="HOST:PORT")],
     aet: Annotated[str, typer.Option("--aet", help="Called AE title.")] = "DRIMBOX",
     calling: Annotated[str, typer.Option("--calling", help="Calling AE title.")] = "DRIMBOX-SEND",
+    tls_ca: Annotated[Path | None, typer.Option("--tls-ca", help="Use TLS; PEM of the authorities to believe.")] = None,
+    tls_certificate: Annotated[Path | None, typer.Option("--tls-certificate", help="PEM to show.")] = None,
+    tls_key: Annotated[Path | None, typer.Option("--tls-key", help="PEM of its key.")] = None,
+    tls_name: Annotated[str, typer.Option("--tls-name", help="Name in the other certificate, if not HOST.")] = "",
 ) -> None:
     """C-STORE SCU, for tests and migrations: data sets go as they are in the files. Exit 1 when one was refused."""
     from drimbox.pacs.send import send_files  # brings pynetdicom in: only here
@@ -95,7 +100,13 @@ def send(
     for option, title in (("--aet", aet), ("--calling", calling)):
         if not 0 < len(title) <= _LONGEST_TITLE:
             raise Malformed(option, f"an AE title has 1 to {_LONGEST_TITLE} characters")
-    place = Destination(ae_title=aet, host=host.strip("[]"), port=int(port))
+    try:
+        place = Destination(
+            ae_title=aet, host=host.strip("[]"), port=int(port),
+            tls_ca=tls_ca, tls_certificate=tls_certificate, tls_key=tls_key, tls_name=tls_name,
+        )  # fmt: skip
+    except ValidationError as error:
+        raise Malformed("--tls-…", "; ".join(one["msg"] for one in error.errors())) from error
     total = sum(1 for _ in find_files(paths))
     said: Counter[str] = Counter()
     with show_progress() as progress:

@@ -2,10 +2,11 @@
 
 import re
 from ipaddress import ip_network
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 Url = Annotated[str, Field(pattern=r"^(https?://[^/\s?#]+[^\s?#]*)?$")]
 _ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?", re.ASCII)
@@ -41,3 +42,25 @@ def _origin(text: str) -> str:
 Network = Annotated[str, AfterValidator(_network)]
 Origin = Annotated[str, AfterValidator(_origin)]
 TimeZone = Annotated[str, AfterValidator(_time_zone)]
+
+
+class Called(BaseModel):
+    """Whom we call by DIMSE: under TLS where `tls_ca` is set, with a certificate of ours where `tls_certificate` is.
+
+    tls_name: the name that its certificate must have, when that is not `host`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tls_ca: Path | None = None
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    tls_name: str = ""
+
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> Self:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("of tls_certificate and tls_key, both are set or none")
+        if self.tls_ca is None and (self.tls_certificate or self.tls_name):
+            raise ValueError("tls_certificate or tls_name is set: so must be tls_ca, or it would be called without TLS")
+        return self

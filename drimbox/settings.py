@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from drimbox.errors import Malformed
-from drimbox.setting_types import Network, Oid, Origin, TimeZone, Url
+from drimbox.setting_types import Called, Network, Oid, Origin, TimeZone, Url
 
 
 class _Section(BaseModel):
@@ -39,7 +39,7 @@ class Caller(_Section):
     certificate: str = ""
 
 
-class Destination(_Section):
+class Destination(Called):
     """Where a C-MOVE may send: what it is called in the request, and where it is."""
 
     ae_title: str = Field(min_length=1, max_length=16)
@@ -213,7 +213,7 @@ class Peers(_Section):
     timeout_s: float = Field(60, gt=0)
 
 
-class Pacs(_Section):
+class Pacs(Called):
     """The PACS of the centre, as we call it. Off while `host` is empty.
 
     retrieve_by: `move` needs our AE title and address in the PACS, `get` needs nothing there but a PACS that offers it.
@@ -241,7 +241,7 @@ class Pacs(_Section):
     @property
     def place(self) -> Destination:
         """Where it is. Only when it is configured."""
-        return Destination(ae_title=self.ae_title, host=self.host, port=self.port)
+        return Destination(**self.model_dump(include=set(Destination.model_fields)))
 
 
 class Kos(_Section):

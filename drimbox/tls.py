@@ -1,4 +1,5 @@
-"""TLS where we are the server: versions, suites, whose certificates we believe, and how renewed files are taken up.
+"""TLS of our doors, and of the DIMSE we speak: versions, suites, whose certificates we believe, how renewed files are
+taken up.
 
 The profile is PS3.15 B.13 (modified BCP 195), which is also what the ANSSI guide on TLS asks for: TLS 1.2 and 1.3,
 ephemeral elliptic curves, authenticated encryption, no compression, no renegotiation. Doors choose a context for each
@@ -72,6 +73,20 @@ def build_server_context(files: ServerFiles) -> ssl.SSLContext:
     if context.cert_store_stats()["crl"]:
         context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
     context.load_cert_chain(files.certificate, files.key)
+    return context
+
+
+def build_client_context(ca: Path | None, certificate: Path | None, key: Path | None) -> ssl.SSLContext:
+    """A context to call somebody with: the chain and the name of the other end are checked. Raises OSError."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(":".join(SUITES))
+    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+    context.load_verify_locations(ca)
+    if context.cert_store_stats()["crl"]:
+        context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
+    if certificate is not None:
+        context.load_cert_chain(certificate, key)
     return context
 
 

@@ -21,6 +21,7 @@ from drimbox.dicom.command import Command, build_command
 from drimbox.dicom.pdu import build_data
 from drimbox.dicom.uid import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from drimbox.errors import Unavailable
+from drimbox.pacs.tunnel import tunnel
 from drimbox.settings import Destination
 
 T = TypeVar("T")
@@ -36,15 +37,37 @@ _config.LOG_REQUEST_IDENTIFIERS = _config.LOG_RESPONSE_IDENTIFIERS = False
 
 
 class _Entity(AE):
-    """An application entity for one association. wire: its socket."""
+    """An application entity for one association. wire: its socket; tunnel: the one it is to use, connected."""
 
     wire: socket.socket
+    tunnel: socket.socket | None = None
 
     def _create_socket(self, *words: Any, **named: Any) -> AssociationSocket:
         made = super()._create_socket(*words, **named)
+        if self.tunnel is not None:
+            cast(socket.socket, made.socket).close()
+            made.socket = cast(Any, _Tunnel(self.tunnel))
+        else:
+            cast(socket.socket, made.socket).setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.wire = cast(socket.socket, made.socket)
-        self.wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return made
+
+
+class _Tunnel:
+    """A socket that is connected already, for a library that wants to do it, and to know its address."""
+
+    def __init__(self, held: socket.socket) -> None:
+        self._held = held
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._held, name)
+
+    def connect(self, _place: object) -> None:
+        """It is."""
+
+    def getsockname(self) -> tuple[str, int]:
+        """No address of ours means anything to the other end."""
+        return "127.0.0.1", 0
 
 
 class Association:
@@ -128,7 +151,24 @@ async def associated(
     which we propose the SCP role and no SCU role (PS3.7 annex D.3.3.4). handlers: of pynetdicom's events.
     """
     name = f"{place.ae_title} at {place.host}:{place.port}"
+    async with contextlib.AsyncExitStack() as stack:
+        wire = None if place.tls_ca is None else await stack.enter_async_context(tunnel(place, name))
+        yield await stack.enter_async_context(_associated(place, calling, contexts, scp_of, handlers, name, wire))
+
+
+@asynccontextmanager
+async def _associated(
+    place: Destination,
+    calling: str,
+    contexts: Iterable[tuple[str, Sequence[str]]],
+    scp_of: Iterable[str],
+    handlers: Sequence[tuple[Any, Callable[..., Any]]],
+    name: str,
+    wire: socket.socket | None,
+) -> AsyncIterator[Association]:
+    """See `associated`. wire: connected already, under TLS."""
     entity = _Entity(calling)
+    entity.tunnel = wire
     entity.connection_timeout = entity.acse_timeout = _ASSOCIATE_S
     entity.dimse_timeout = entity.network_timeout = None  # see Association.call
     entity.implementation_class_uid = IMPLEMENTATION_CLASS_UID
