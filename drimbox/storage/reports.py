@@ -76,7 +76,7 @@ class Reports:
             if report.status != "D":
                 transaction.execute("DELETE FROM cancelled_study WHERE study_uid = ?", (study_uid,))
             known = transaction.row("SELECT 1 FROM job WHERE study_uid = ? LIMIT 1", (study_uid,))
-            if report.to_dmp or known:
+            if report.to_dmp or report.status != "F" or known:  # without this one, another report may be in force
                 self._outbox.make_due(transaction, study_uid, cause, now, kind=kind, report_id=report_id)
 
     async def noticed(self, notice: StudyNotice, digest: bytes) -> bool:

@@ -57,6 +57,16 @@ async def test_an_exam_a_correction_no_longer_documents_is_due_too(reports):
     assert await reports.current("1.2.2") is None
 
 
+async def test_an_exam_is_due_when_the_report_that_kept_it_from_the_dmp_is_deleted(reports):
+    await reports.arrived(report("RIS|1"), b"1")
+    other = report("RIS|2", document_id=Identifier("1.2.4"), to_dmp=False)
+    await reports.arrived(other, b"2")
+    await reports._outbox.nothing_to_do(await reports._outbox.lease())
+    await reports.arrived(replace(other, message_id="RIS|3", status="D"), b"3")
+    assert (await reports._outbox.lease()).study_uid == STUDY
+    assert (await reports.current(STUDY))[0] == 1
+
+
 async def test_a_refused_deletion_leaves_no_row(reports):
     await reports.arrived(KNOWN, b"1")
     other = replace(KNOWN.patient, ins=Identifier("1" * 15, "1.2.250.1.213.1.4.10"))
