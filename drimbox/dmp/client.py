@@ -115,6 +115,8 @@ class DmpClient:
             verdict = judge(await self._exchange.send(request, _MAX_OUTCOME))
         except Unavailable as error:
             verdict = InDoubt(error)
+        if isinstance(verdict, Refused):  # of this try: the one before it may have gone through
+            verdict = InDoubt(verdict)
         return await self._settle(submission, caller, verdict.otherwise) if isinstance(verdict, InDoubt) else verdict
 
     async def entry(self, unique_id: str, report: Report, structure: str = "") -> Listed | None:
@@ -225,6 +227,8 @@ class DmpClient:
         """Ask the registry whether it is as the submission wants it; if it is not, come back to `otherwise`."""
         try:
             listed = await self._query(get_documents(submission.unique_id), caller)
+        except NotFound:  # no such patient there: no document either
+            listed = []
         except DrimboxError as error:
             if isinstance(otherwise, Unavailable):
                 raise otherwise from error

@@ -73,22 +73,27 @@ class Outbox:
         report_id: int | None = None,
         pause_s: float = 0,
     ) -> None:
-        """See to it that the study is looked at, `pause_s` from now; a job that only waits for its turn will do."""
+        """See to it that the study is looked at, `pause_s` from now; a job that only waits for its turn will do.
+
+        What was parked in doubt goes on: what became of it must be known before anything else is said.
+        """
+        transaction.execute(
+            "UPDATE job SET state = 'frozen', next_try = ? WHERE study_uid = ? AND state = 'parked' AND in_doubt = 1",
+            (now, study_uid),
+        )
         row = transaction.row(
-            "SELECT id, state, in_doubt FROM job WHERE study_uid = ? AND state NOT IN ('done', 'discarded') "
+            "SELECT id, state FROM job WHERE study_uid = ? AND state NOT IN ('done', 'discarded') "
             "ORDER BY id DESC LIMIT 1",
             (study_uid,),
         )
-        job_id, state, in_doubt = row or (0, "", 0)
-        if state == "due" or (state == "parked" and not in_doubt and not self._is_frozen(transaction, job_id)):
+        job_id, state = row or (0, "")
+        if state == "due" or (state == "parked" and not self._is_frozen(transaction, job_id)):
             transaction.execute(
                 "UPDATE job SET state = 'due', kind = ?, cause = ?, report_id = coalesce(?, report_id), next_try = ?, "
                 "attempts = 0, settled_at = NULL WHERE id = ?",
                 (kind, cause, report_id, now + pause_s, job_id),
             )
             return
-        if in_doubt and state == "parked":  # what became of it must be known before anything else is said
-            transaction.execute("UPDATE job SET state = 'frozen', next_try = ? WHERE id = ?", (now, job_id))
         transaction.execute(
             "INSERT INTO job (study_uid, report_id, kind, state, cause, next_try, created_at) "
             "VALUES (?, ?, ?, 'due', ?, ?, ?)",
@@ -113,14 +118,18 @@ class Outbox:
     # --- work --------------------------------------------------------------------------------------------------------
 
     async def lease(self) -> Job | None:
-        """Take the most overdue job no older job of its study stands before; None when nothing is due."""
+        """Take the most overdue job no older job of its study stands before; None when nothing is due.
+
+        A parked one stands before the others while the DMP may hold what it says: two documents would be current.
+        """
 
         def work(transaction: Transaction) -> Row | None:
             now = clock.now().timestamp()
             row = transaction.row(
                 f"SELECT id, state, study_uid, report_id, attempts, ins FROM job j WHERE state IN {_OPEN} "  # noqa: S608
                 "AND next_try <= ? AND leased_until <= ? AND NOT EXISTS (SELECT 1 FROM job o "
-                f"WHERE o.study_uid = j.study_uid AND o.id < j.id AND o.state IN {_OPEN}) ORDER BY next_try LIMIT 1",
+                "WHERE o.study_uid = j.study_uid AND o.id < j.id AND "
+                f"(o.state IN {_OPEN} OR (o.state = 'parked' AND o.in_doubt = 1))) ORDER BY next_try LIMIT 1",
                 (now, now),
             )
             if row is None:

@@ -3,7 +3,8 @@
 The model says what the DMP must hold of each exam once all is drained. At no instant does it hold two current documents
 of one exam, or one about a patient whom the exam was never said to be of.
 
-DRIMBOX_PUBLICATION_EXAMPLES, DRIMBOX_PUBLICATION_STEPS: more of both, for a long night.
+DRIMBOX_PUBLICATION_EXAMPLES, DRIMBOX_PUBLICATION_STEPS: more of both, for a long night; DRIMBOX_PUBLICATION_SHRINK: of
+events that fail, the fewest.
 """
 
 import asyncio
@@ -12,160 +13,25 @@ import itertools
 import os
 import random
 import shutil
-import tempfile
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import replace
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
-from lxml import etree
 from making import ct, rejection_note
+from publication_model import EVENTS, KINDS, Person, Study, Told, document
+from publication_neighbours import Neighbours, visibility, wrong_answer
 from publication_stage import RIS, Stage, patient, report, settings_for
 
-from drimbox.dmp.verdict import ERRORS
 from drimbox.egress import Egress
 from drimbox.kos.read import read_manifest
-from drimbox.model import Credentials, Identifier, PatientMerge, StudyNotice
-from drimbox.sandbox.certificates import make_certificates
-from drimbox.sandbox.dmp import serve
-from drimbox.sandbox.dmp_misbehave import Misbehaviour
+from drimbox.model import Credentials, PatientMerge, StudyNotice
 
 EXAMPLES = int(os.environ.get("DRIMBOX_PUBLICATION_EXAMPLES", "12"))
 STEPS = int(os.environ.get("DRIMBOX_PUBLICATION_STEPS", "10"))
+SHRINK = "DRIMBOX_PUBLICATION_SHRINK" in os.environ
 STUDIES, PERSONS = 8, 4
-WRONG = 0.3
-FLAGS = ("MASQUE_PS", "INVISIBLE_PATIENT", "INVISIBLE_REPRESENTANTS_LEGAUX")
 OPERATOR = Credentials("operator", "127.0.0.1")
-CONFIDENTIALITY = "urn:uuid:f4f85eac-e6cb-4883-b524-f2705394840f"
-
-
-# --- A DMP that goes wrong ------------------------------------------------------------------------------------------
-
-BEFORE_OR_AFTER = ("fault", "expired", "busy", "partial-success", "503", "500", "html", "cut", "silence")
-AFTER = ("twice", "cut-half-way", "other-message", "slow", "own-ids", "warning")
-BEFORE = ("refusal", "no-dmp")
-OF_A_QUERY = ("fault", "expired", "busy", "503", "500", "html", "cut", "cut-half-way", "other-patient", "other-message")
-RARE = ("silence", "slow")  # each costs the whole deadline
-
-
-def wrong_answer(transaction: str, chance: random.Random) -> Misbehaviour | None:
-    """Three times in ten something; what was told as refused for good was never done."""
-    if chance.random() >= WRONG:
-        return None
-    if transaction == "query":
-        return Misbehaviour(chance.choice(OF_A_QUERY))
-    if chance.random() < 0.3:
-        code = chance.choice(sorted(ERRORS))
-        return Misbehaviour("error", ERRORS[code].then != "park" and chance.random() < 0.5, code)
-    how = chance.choice((*BEFORE_OR_AFTER, *AFTER, *BEFORE))
-    if how in RARE and chance.random() < 0.8:
-        how = "cut"
-    if how in ("own-ids", "warning") and transaction == "update":
-        how = "twice"
-    after = how in AFTER or (how in BEFORE_OR_AFTER and chance.random() < 0.5)
-    return Misbehaviour(how, after, "XDSExtraMetadataNotSaved" if how == "warning" else "")
-
-
-class Neighbours:
-    """The DMP, in a loop that all examples share, and their numbers: no study and no patient comes twice."""
-
-    def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
-        self.folder = Path(tempfile.mkdtemp(prefix="drimbox-outbox-"))
-        self.certificates = make_certificates(self.folder / "certificates")
-        self.numbers = itertools.count(1)
-        self.port = 0
-        self._running = contextlib.AsyncExitStack()
-        self.start()
-
-    def run(self, work):
-        return self.loop.run_until_complete(work)
-
-    def start(self) -> None:
-        served = serve(self.folder / "dmp", self.certificates, port=self.port)
-        self.dmp = self.run(self._running.enter_async_context(served))
-        self.port = self.dmp.port
-
-    def stop(self) -> None:
-        self.run(self._running.aclose())
-
-    def close(self) -> None:
-        self.stop()
-        self.loop.close()
-        shutil.rmtree(self.folder)
-
-
-# --- The model ------------------------------------------------------------------------------------------------------
-
-
-@dataclass
-class Person:
-    """number: of the local identifier. ins: of the number last given to them."""
-
-    number: int
-    ins: int
-
-
-@dataclass
-class Told:
-    """A report, as it stands now. document: the number of the document it is a version of."""
-
-    number: int
-    document: int
-    studies: tuple[str, ...]
-    person: Person
-    ins: int
-    flags: tuple[str, ...]
-    to_dmp: bool
-    qualified: bool = True
-    status: str = "current"
-
-
-@dataclass
-class Study:
-    uid: str
-    person: Person
-    shown: set[str] = field(default_factory=set)
-    rejected: set[str] = field(default_factory=set)
-    taken_back: bool = False
-    ever: set[int] = field(default_factory=set)  # the INS it was said to be about
-
-
-@dataclass(frozen=True)
-class Event:
-    """Something happens. which, other: of whatever there is, counted round; few: how many, how long."""
-
-    name: str
-    which: int
-    other: int
-    few: int
-    flags: tuple[str, ...]
-
-
-KINDS = ("text", "flags", "visibility", "visibility", "ins", "not qualified", "not for the DMP")
-NAMES = {
-    "report": 5,
-    "correction": 6,
-    "deletion": 2,
-    "images": 6,
-    "rejection_note": 3,
-    "study_notice": 2,
-    "merge": 1,
-    "work": 6,
-    "killed": 2,
-    "outage": 1,
-    "parked_by_hand": 1,
-}
-ANY = st.integers(0, 999)
-EVENTS = st.builds(
-    Event,
-    st.sampled_from([name for name, weight in NAMES.items() for _ in range(weight)]),
-    ANY,
-    ANY,
-    st.integers(1, 4),
-    st.sets(st.sampled_from(FLAGS)).map(lambda flags: tuple(sorted(flags))),
-)
 
 
 class Publication(RuleBasedStateMachine):
@@ -179,10 +45,15 @@ class Publication(RuleBasedStateMachine):
         self.studies = {uid: Study(uid, self.persons[n % PERSONS]) for n, uid in enumerate(uids)}
         self.told = {}
         self.up = True
+        self.kill = 0, None
         NEIGHBOURS.dmp.app.mood = self.mood
         self.open()
 
     def mood(self, transaction):
+        left, kill = self.kill
+        self.kill = left - 1, kill
+        if left == 1:
+            kill()
         return wrong_answer(transaction, self.chance)
 
     def open(self):
@@ -345,12 +216,14 @@ class Publication(RuleBasedStateMachine):
         NEIGHBOURS.run(together())
 
     def killed(self, event):
-        """The node is gone in the middle of its work, and comes back."""
+        """The node is gone when so many messages reached the DMP, and comes back."""
 
         async def cut_short():
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(event.which % 60 / 1000):
-                    await self.stage.work()
+            work = asyncio.gather(*(self.sender(4) for _ in range(3)))
+            self.kill = event.few, work.cancel
+            with contextlib.suppress(asyncio.CancelledError):
+                await work
+            self.kill = 0, None
 
         NEIGHBOURS.run(cut_short())
         self.close()
@@ -381,7 +254,7 @@ class Publication(RuleBasedStateMachine):
     def never_two_and_never_somebody_else(self):
         if self.up:
             for uid, documents in self.current().items():
-                assert len(documents) <= 1, f"two current documents of {uid}"
+                assert len(documents) <= 1, [job for job in self.jobs() if job["study_uid"] == uid]
                 assert {about for about, *_ in documents} <= {
                     patient(1, ins).ins.value for ins in self.studies[uid].ever
                 }
@@ -457,7 +330,7 @@ class Publication(RuleBasedStateMachine):
             wanted = []
             if told and told.to_dmp and study.shown and not study.taken_back:
                 wanted = [(patient(1, told.ins).ins.value, frozenset(study.shown), frozenset({"N", *told.flags}))]
-            assert current.get(uid, []) == wanted
+            assert current.get(uid, []) == wanted, [job for job in self.jobs() if job["study_uid"] == uid]
 
     def mend(self):
         """Who was not qualified is so now: nothing stays undecided."""
@@ -468,16 +341,6 @@ class Publication(RuleBasedStateMachine):
                 new = replace(told, number=next(NEIGHBOURS.numbers), qualified=True, status="current")
                 self.follow(new)
                 self.arrives(new, status="C")
-
-
-def document(number):
-    return Identifier(f"1.2.3.9.{number}")
-
-
-def visibility(metadata):
-    entry = etree.fromstring(metadata.encode())
-    found = entry.iterfind(f"{{*}}Classification[@classificationScheme='{CONFIDENTIALITY}']")
-    return frozenset(node.get("nodeRepresentation") for node in found)
 
 
 def test_the_dmp_ends_as_the_model_says():
@@ -492,6 +355,7 @@ def test_the_dmp_ends_as_the_model_says():
                 deadline=None,
                 suppress_health_check=list(HealthCheck),
                 report_multiple_bugs=False,
+                phases=[Phase.reuse, Phase.generate, *([Phase.shrink] if SHRINK else [])],  # it takes minutes
             ),
         )
     finally:

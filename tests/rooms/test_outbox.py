@@ -150,6 +150,18 @@ async def test_what_may_be_in_the_dmp_is_settled_before_anything_else_is_said(ou
     assert (again.id, again.submission) == (job.id, submission())
 
 
+async def test_what_may_be_in_the_dmp_stands_before_what_came_later_when_it_is_parked_too(outbox, reports, time):
+    await reports.arrived(report("RIS|1"), b"1")
+    job = await outbox.lease()
+    await outbox.freeze(job, submission(), 1, INS)
+    await reports.arrived(report("RIS|2"), b"2")
+    await outbox.park(job.id, "by hand")
+    time.later = outbox_module.LEASE_S + 1
+    assert await outbox.lease() is None
+    await reports.arrived(report("RIS|3"), b"3")
+    assert (await outbox.lease()).id == job.id
+
+
 async def test_frozen_bytes_survive_a_kill_and_are_sent_again_as_they_are(outbox, reports, database, time):
     await reports.arrived(report(), b"d")
     time.later = 6
