@@ -12,7 +12,7 @@ from drimbox.dicom.attributes import Attributes, text
 from drimbox.dicom.command import VERIFICATION
 from drimbox.dicom.dictionary import vr_of
 from drimbox.dicom.identifier import QueryLevel
-from drimbox.dicom.uid import EXPLICIT_LITTLE_ENDIAN, IMPLICIT_LITTLE_ENDIAN
+from drimbox.dicom.uid import EXPLICIT_LITTLE_ENDIAN, IMPLICIT_LITTLE_ENDIAN, checked_uid
 from drimbox.errors import DrimboxError, NotAcceptable, TooLarge, Unavailable
 from drimbox.pacs.association import MOST_CONTEXTS, Association, associated
 from drimbox.settings import Destination, Pacs
@@ -105,7 +105,7 @@ class ArchiveScu:
         return await self.find("STUDY", keys)
 
     async def list_instances(self, study_uid: str) -> Listing:
-        """All of a study, asked for level by level, as each archive can be asked. Raises TooLarge."""
+        """All of a study, asked for level by level, as each archive can be asked. Raises TooLarge, Malformed."""
         study = {**dict.fromkeys(_STUDY, ""), "0020000D": study_uid}
         async with associated(self.place, self.calling, [(STUDY_FIND, _PLAIN)]) as association:
 
@@ -118,12 +118,15 @@ class ArchiveScu:
             if not studies:
                 return Listing({}, {})
             series: dict[str, frozenset[str]] = {}
-            left = MOST_INSTANCES
-            for one in await ask("SERIES", {**dict.fromkeys(_SERIES, ""), "0020000D": study_uid}, MOST_FOUND):
-                uid = text(one, "0020000E")
-                keys = {**dict.fromkeys(_INSTANCE, ""), "0020000D": study_uid, "0020000E": uid}
-                series[uid] = frozenset(text(found, "00080018") for found in await ask("IMAGE", keys, left)) - {""}
-                left -= len(series[uid])
+            found = await ask("SERIES", {**dict.fromkeys(_SERIES, ""), "0020000D": study_uid}, MOST_FOUND)
+            for uid in dict.fromkeys(text(one, "0020000E") for one in found):
+                keys = {**dict.fromkeys(_INSTANCE, ""), "0020000D": study_uid, "0020000E": checked_uid(uid)}
+                below = await ask("IMAGE", keys, MOST_INSTANCES)
+                # Some answer for the whole study, whatever series was asked for.
+                own = (one for one in below if text(one, "0020000E") in (uid, ""))
+                series[uid] = frozenset(text(one, "00080018") for one in own) - {""}
+                if sum(map(len, series.values())) > MOST_INSTANCES:
+                    raise TooLarge("C-FIND", f"a study of more than {MOST_INSTANCES} instances")
             return Listing(studies[0], series)
 
     async def move(self, study_uid: str, destination: str, series_uid: str = "") -> Retrieved:

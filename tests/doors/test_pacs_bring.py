@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from making import STUDY, ct
+from pydicom import Dataset
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     CTImageStorage,
@@ -184,3 +185,29 @@ def test_a_study_is_listed_level_by_level(tmp_path: Path) -> None:
         assert listing.study["00080050"]["Value"] == ["ACC1"]
         nothing = house.stage.call(Bring(Fetch(house.ingest, made), made.pacs).listing("1.2.9"))
         assert nothing == Listing({}, {})
+
+
+def test_an_archive_that_answers_for_the_whole_study_is_understood(tmp_path: Path) -> None:
+    """It answers at IMAGE level whatever series was asked for, and names the series; a real one cannot be made to."""
+
+    def answers(event: Any) -> Iterator[Any]:
+        level = event.identifier.QueryRetrieveLevel
+        for image in [*IMAGES, ct(2, 1)] if level == "IMAGE" else [IMAGES[0], ct(2, 1)][: 1 if level == "STUDY" else 2]:
+            found = Dataset()
+            found.QueryRetrieveLevel, found.StudyInstanceUID = level, STUDY
+            if level != "STUDY":
+                found.SeriesInstanceUID = image.SeriesInstanceUID
+            if level == "IMAGE":
+                found.SOPInstanceUID = image.SOPInstanceUID
+            yield 0xFF00, found
+
+    ae = AE("PACS")
+    ae.add_supported_context(StudyRootQueryRetrieveInformationModelFind)
+    server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_FIND, answers)])
+    try:
+        with open_house(tmp_path / "house") as house:
+            made = settings(Archive("PACS", server.socket.getsockname()[1]))
+            listing = house.stage.call(Bring(Fetch(house.ingest, made), made.pacs).listing(STUDY))
+        assert listing.series == {SERIES: ALL, f"{STUDY}.2": frozenset({f"{STUDY}.2.1"})}
+    finally:
+        server.shutdown()
