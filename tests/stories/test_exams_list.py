@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import subprocess
+import urllib.request
 from collections.abc import Iterable, Iterator
 from io import BytesIO
 from pathlib import Path
@@ -30,6 +31,7 @@ from drimbox.sandbox.dmp_store import Holding
 from drimbox.sandbox.ris import send_report
 
 STRUCTURES = ("101235555", "1750803447")
+RANGES = 'multipart/related; type="application/dicom";transfer-syntax=1.2.840.10008.1.2.1;q=0.4;boundary=**,'
 RIM = {"r": "urn:oasis:names:tc:ebxml-regrep:xsd:rim:3.0"}
 SCHEMES = {"modalities": "1.2.250.1.213.1.1.5.618", "act": "1.2.250.1.213.2.5", "region": "1.2.250.1.213.1.1.5.695"}
 CONFIDENTIALITY = "urn:uuid:f4f85eac-e6cb-4883-b524-f2705394840f"
@@ -123,6 +125,9 @@ async def ended(site: Site, dmp: Any, answers: dict[str, tuple[str, str]]) -> No
     await reached(lambda: owed_by(site), {study_uid(row["study"]): row["state"] for row in owed})
     said = {item["study_uid"]: item["last_error"] for item in await asyncio.to_thread(site.outbox)}
     assert [row for row in owed if row["reason"] not in said[study_uid(row["study"])]] == []
+    for document in dmp.app.documents():
+        if state_of(document) == "Approved":
+            await asyncio.to_thread(fetch_all, document)
 
 
 # --- what is sent ----------------------------------------------------------------------------------------------------
@@ -254,6 +259,17 @@ def check_versions(held: list[Holding]) -> None:
     for kos in read:
         numbers.setdefault(kos.StudyInstanceUID, []).append(int(kos.InstanceNumber))
     assert all(found == list(range(1, len(found) + 1)) for found in numbers.values())
+
+
+def fetch_all(document: Holding) -> None:
+    """As another DRIMbox: every series at its RetrieveURL brings just the instances that the manifest lists."""
+    kos = pydicom.dcmread(BytesIO(document.content))
+    for series in kos.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence:
+        headers = {"Accept": RANGES, "KOS-SOPInstanceUID": document.unique_id}
+        with urllib.request.urlopen(urllib.request.Request(series.RetrieveURL, headers=headers), timeout=30) as answer:
+            parts = re.split(rb"--" + answer.headers.get_boundary().encode(), answer.read())[1:-1]
+        got = [pydicom.dcmread(BytesIO(part.partition(b"\r\n\r\n")[2])).SOPInstanceUID for part in parts]
+        assert sorted(got) == sorted(item.ReferencedSOPInstanceUID for item in series.ReferencedSOPSequence)
 
 
 # --- what others say of the manifests --------------------------------------------------------------------------------
