@@ -91,6 +91,7 @@ def _person(credentials: Credentials) -> str:
     return f"operator:{credentials.calling}" if credentials.door == "operator" and credentials.calling else "loopback"
 
 
+@lru_cache(maxsize=1024)  # asked for each frame, of the same few addresses
 def _is_loopback(address: str) -> bool:
     """The address of a socket, so never a name; an IPv4 client of an IPv6 socket shows as ::ffff:127.0.0.1."""
     parsed = _parsed(address)

@@ -13,7 +13,7 @@ from typing import Final
 from drimbox.dicomweb.accept import Choice, choose_bulkdata, choose_frame, choose_instance
 from drimbox.dicomweb.answers import Answer, Stream, is_unchanged, validators
 from drimbox.dicomweb.media_types import DICOM, EXPLICIT_LITTLE_ENDIAN, OCTET_STREAM
-from drimbox.dicomweb.multipart import Multipart
+from drimbox.dicomweb.multipart import CRLF, Multipart
 from drimbox.dicomweb.ranges import in_part
 from drimbox.dicomweb.request import Request
 from drimbox.errors import Malformed
@@ -90,12 +90,13 @@ class Wado:
 
     def _instances_length(self, multipart: Multipart, offers: Sequence[Offer], syntaxes: Sequence[str]) -> int | None:
         """The length of the whole body, when every instance goes as it is kept."""
-        total = len(multipart.closing())
-        for number, (offer, syntax) in enumerate(zip(offers, syntaxes, strict=True)):
+        around = {syntax: multipart.least_opening(syntax) for syntax in set(syntaxes)}
+        total = len(multipart.closing()) - len(CRLF)  # which the first part does not begin with
+        for offer, syntax in zip(offers, syntaxes, strict=True):
             length = _length(offer, syntax)
             if length is None:
                 return None
-            total += length + len(multipart.opening(syntax, self.url(offer.held.ref), length, first=number == 0))
+            total += around[syntax] + len(self.url(offer.held.ref)) + len(str(length)) + length
         return total
 
     async def _made_parts(self, multipart: Multipart, offers: Sequence[Offer], syntaxes: Sequence[str]) -> Stream:
@@ -168,7 +169,7 @@ class Wado:
         headers, unchanged = _validated(request, [offer], form, strong=not choice.multipart)
         if unchanged:
             return Answer(304, headers)
-        located = await self.retrieve.locate(offer, choice.transfer_syntax, numbers)
+        located = self.retrieve.locate(offer, choice.transfer_syntax, numbers)
         multipart = _multipart(choice.media_type, [choice.transfer_syntax])
         alone = f"{choice.media_type};transfer-syntax={choice.transfer_syntax}"
         headers.append((b"content-type", (multipart.content_type if choice.multipart else alone).encode()))

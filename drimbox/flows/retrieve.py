@@ -23,7 +23,7 @@ from drimbox.errors import Corrupt, NotAcceptable, NotFound, TooLarge
 from drimbox.flows.admit import Admit
 from drimbox.flows.named import Named
 from drimbox.flows.sound import Sound
-from drimbox.model import Credentials, Span
+from drimbox.model import Credentials, InstanceRef, Span
 from drimbox.pixels.images import Pixels
 from drimbox.pixels.kept_file import KeptImage
 from drimbox.storage.archive import Archive
@@ -38,10 +38,14 @@ Chunks = AsyncGenerator[bytes | bytearray, None]
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """An instance, or frames of it, and the transfer syntaxes it can be given in: as it is kept first."""
+    """An instance, or frames of it, and the transfer syntaxes it can be given in: as it is kept first.
+
+    spans: where the frames that were asked for lie.
+    """
 
     held: Held
     possible: tuple[str, ...]
+    spans: tuple[Span, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,12 +132,19 @@ class Retrieve:
         self, credentials: Credentials, study: str, series: str, sop: str, numbers: Sequence[int]
     ) -> Offer:
         """Frames of one instance; they are counted from 1. Raises NotFound when there is no such frame."""
-        held = (await self._offers(credentials, study, series, sop, "frames"))[0].held
+        await self.admit.images(credentials, study, f"frames {series}")
+        self._check_study(study)
+        found = await self.archive.held_frames(InstanceRef(study, series, sop), numbers)
+        if found is None:
+            raise NotFound("instance", "not held here")
+        held, spans = found
+        offer = Offer(held, self._possible_frames(held.transfer_syntax), spans)
+        await self._listed(credentials, study, [offer])
         if held.number_of_frames < 1:
             raise NotFound("frame", "this instance has no pixel data")
         if any(not 1 <= number <= held.number_of_frames for number in numbers):
             raise NotFound("frame", f"this instance has {held.number_of_frames}")
-        return Offer(held, self._possible_frames(held.transfer_syntax))
+        return offer
 
     async def bulkdata(self, credentials: Credentials, study: str, series: str, sop: str, path: str) -> Bulkdata:
         """One value of an instance, by the path its metadata gave. Raises NotFound, Malformed, Corrupt."""
@@ -152,17 +163,23 @@ class Retrieve:
 
     async def _offers(self, credentials: Credentials, study: str, series: str, sop: str, what: str) -> list[Offer]:
         await self.admit.images(credentials, study, f"{what} {series}".strip())
-        offers = await self._held(study, series, sop)
+        return await self._listed(credentials, study, await self._held(study, series, sop))
+
+    async def _listed(self, credentials: Credentials, study: str, offers: list[Offer]) -> list[Offer]:
+        """Those that the manifest lists which was named, if one was. Raises NotFound when it lists none of them."""
         if self.named is not None and credentials.manifest_uid:
             listed = await self.named.instances(study, credentials.manifest_uid)
             offers = [offer for offer in offers if offer.held.ref.sop_uid in listed]
             if not offers:
-                raise NotFound("instance" if sop else "series", "not in the manifest that was named")
+                raise NotFound("instances", "not in the manifest that was named")
         return offers
 
-    async def _held(self, study: str, series: str, sop: str = "") -> list[Offer]:
+    def _check_study(self, study: str) -> None:
         if self.study_uid not in ("", study):
             raise NotFound("study", "not held here")
+
+    async def _held(self, study: str, series: str, sop: str = "") -> list[Offer]:
+        self._check_study(study)
         held = await self.archive.held(study, series, sop)
         if not held:
             raise NotFound("instance" if sop else "series" if series else "study", "not held here")
@@ -193,7 +210,7 @@ class Retrieve:
         with self.archive.open(offer.held) as file:
             really = set(self.pixels.possible_for(file, offer.held.transfer_syntax))
         first, *others = offer.possible
-        return Offer(offer.held, (first, *(syntax for syntax in others if syntax in really)))
+        return replace(offer, possible=(first, *(syntax for syntax in others if syntax in really)))
 
     # --- Bytes, once admitted -------------------------------------------------------------------------------------
 
@@ -237,10 +254,10 @@ class Retrieve:
             async for _ in chunks:
                 pass
 
-    async def locate(self, offer: Offer, transfer_syntax: str, numbers: Sequence[int]) -> Located:
+    def locate(self, offer: Offer, transfer_syntax: str, numbers: Sequence[int]) -> Located:
         """Where these frames lie. Raises NotFound when that cannot be told, and they cannot be made either."""
         held = offer.held
-        spans = await self.archive.spans(held, numbers)
+        spans = offer.spans
         wanted: dict[int, list[Span]] = {number: [] for number in numbers}
         for span in spans:
             wanted[span.frame_number].append(span)

@@ -10,6 +10,7 @@ pixels that have lost something already.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from drimbox.dicom.uid import EXPLICIT_LITTLE_ENDIAN, IMPLICIT_LITTLE_ENDIAN, TRANSFER_SYNTAXES
@@ -64,6 +65,7 @@ def is_native(target: Target) -> bool:
     return target.transfer_syntax in _NATIVE
 
 
+@lru_cache(maxsize=256)  # asked for each of a thousand images of a series
 def possible(stored: str, *, has_pixels: bool = True, lossy_allowed: bool = False) -> tuple[str, ...]:
     """The transfer syntaxes an object kept in `stored` can be sent in, as far as that alone tells: `stored` first.
 

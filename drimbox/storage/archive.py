@@ -245,6 +245,13 @@ class Archive:
             lambda: index.list_held(self.database.read_here, study_uid, series_uid, sop_uid)
         )
 
+    async def held_frames(self, ref: InstanceRef, frame_numbers: Sequence[int]) -> tuple[Held, tuple[Span, ...]] | None:
+        """An instance we hold and show, and where these frames of it lie; None when unknown, or rejected."""
+        await self.caught_up()
+        if len(frame_numbers) <= _FEW_FRAMES:
+            return index.find_frames(self.database.read_here, ref, frame_numbers)
+        return await self.database.reading(lambda: index.find_frames(self.database.read_here, ref, frame_numbers))
+
     async def rejected(self, study_uid: str) -> list[Rejected]:
         """What rejection notes took out of use of a study."""
         await self.caught_up()

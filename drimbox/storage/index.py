@@ -8,7 +8,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -27,8 +27,7 @@ _SPAN: Final = struct.Struct("<IQQI")
 _REMOVAL: Final = "INSERT INTO removal (file, offset, size_bytes) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(NamedTuple):  # and no dataclass: a study has up to twenty thousand, each made in half the time
     """One instance we hold, and where.
 
     file: the pack, relative to the archive's root; offset: of the instance in it. The other offsets, and those of its
@@ -92,13 +91,24 @@ def list_held(read: Read, study_uid: str, series_uid: str = "", sop_uid: str = "
     return [_held(row) for row in read(f"SELECT {_HELD} FROM instance i{join} WHERE {where}{order}", values)]  # noqa: S608
 
 
-def list_spans(read: Read, row_id: int, frame_numbers: Sequence[int] | None = None) -> tuple[Span, ...]:
-    """The spans of an instance, or of some of its frames, by frame and fragment.
+def find_frames(read: Read, ref: InstanceRef, frame_numbers: Sequence[int]) -> tuple[Held, tuple[Span, ...]] | None:
+    """An instance we hold and show, with the spans of these frames of it; one look instead of two."""
+    rows = read(
+        f"SELECT {_HELD}, i.spans FROM instance i WHERE {shown_instance('i')} "  # noqa: S608 constants
+        "AND i.study_uid = ? AND i.series_uid = ? AND i.sop_uid = ?",
+        (ref.study_uid, ref.series_uid, ref.sop_uid),
+    )
+    return (_held(rows[0][:-1]), _spans(rows[0][-1], frame_numbers)) if rows else None
 
-    They are kept by increasing frame number, so a frame among 200 000 is found in twenty steps.
-    """
+
+def list_spans(read: Read, row_id: int, frame_numbers: Sequence[int] | None = None) -> tuple[Span, ...]:
+    """The spans of an instance, or of some of its frames, by frame and fragment."""
     rows = read("SELECT spans FROM instance WHERE id = ?", (row_id,))
-    packed: bytes = rows[0][0] if rows else b""
+    return _spans(rows[0][0] if rows else b"", frame_numbers)
+
+
+def _spans(packed: bytes, frame_numbers: Sequence[int] | None) -> tuple[Span, ...]:
+    """They are kept by increasing frame number, so a frame among 200 000 is found in twenty steps."""
     if frame_numbers is None:
         return tuple(Span(*fields) for fields in _SPAN.iter_unpack(packed))
     positions = range(len(packed) // _SPAN.size)
