@@ -32,11 +32,13 @@ class Caller(_Section):
     """A DICOM application entity allowed to talk to us: all that is told must be right.
 
     address: of a host, or of a network (CIDR). certificate: subject that must have been shown over TLS, RFC 4514.
+    user: of `dicom.users`, that must have been named and proven.
     """
 
     ae_title: str = Field(min_length=1, max_length=16)
     address: Network
     certificate: str = ""
+    user: str = ""
 
 
 class Destination(Called):
@@ -88,8 +90,8 @@ class Dicom(_Section):
             raise ValueError("dicom.tls_port is set: so must be dicom.tls_certificate, .tls_key and .tls_ca")
         if self.unfinished_bytes < self.max_object_bytes + 2**20:
             raise ValueError("dicom.max_unfinished_bytes_per_caller must be 1 MiB more than dicom.max_object_bytes")
-        if self.users_required and self.users is None:
-            raise ValueError("dicom.users_required is true: set dicom.users to the file that lists them")
+        if self.users is None and (self.users_required or any(caller.user for caller in self.callers)):
+            raise ValueError("dicom.users_required or the user of a caller is set: set dicom.users, which lists them")
         return self
 
     @property

@@ -51,7 +51,7 @@ def _dicom_caller(credentials: Credentials, dicom: Dicom) -> str:
     title = credentials.calling.strip(" ")
     if dicom.callers:
         if not any(_is_caller(credentials, title, caller) for caller in dicom.callers):
-            raise Denied("association", "this AE title, address and certificate are not in dicom.callers")
+            raise Denied("association", "this AE title, address, certificate and user are not in dicom.callers")
         if credentials.called.strip(" ") not in (title.strip(" ") for title in (dicom.ae_title, *dicom.other_titles)):
             raise Denied(CALLED_TITLE, "not dicom.ae_title, nor one of dicom.other_titles")
     elif not _is_loopback(credentials.address):
@@ -68,6 +68,7 @@ def _is_caller(credentials: Credentials, title: str, caller: Caller) -> bool:
         title == caller.ae_title.strip(" ")
         and _is_in(credentials.address, caller.address)
         and caller.certificate in ("", credentials.certificate)
+        and caller.user in ("", credentials.user)
     )
 
 

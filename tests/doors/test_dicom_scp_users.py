@@ -214,6 +214,33 @@ async def test_a_node_traces_the_user_and_never_the_passcode(tmp_path: Path) -> 
             assert b"a wrong passcode" not in path.read_bytes(), path
 
 
+async def test_a_caller_may_be_bound_to_its_user(tmp_path: Path) -> None:
+    """Another sound user is not that one, and a name alone proves nothing."""
+    file = tmp_path / "users"
+    write_users(file, {"ct1": new_passcode(SECRET), "mr1": new_passcode(SECRET)})
+    callers = [
+        {"ae_title": "CT1", "address": "127.0.0.1", "user": "ct1"},
+        {"ae_title": "OLD", "address": "127.0.0.1"},
+    ]
+    async with running(tmp_path, dicom={"users": str(file), "callers": callers}) as site:
+
+        def call(calling: str, identity: UserIdentity | None) -> tuple[Pdu, bytes] | None:
+            with RawScu(("127.0.0.1", site.node.dicom_port)) as scu:
+                user = UserInformation(16384, "1.2.3", identity=identity)
+                scu.send(build_request([(CT, [EXPLICIT])], calling, "NODE", user))
+                return scu.receive()
+
+        right, other, alone = named(2, b"ct1", SECRET), named(2, b"mr1", SECRET), named(1, b"ct1")
+        assert answered(await asyncio.to_thread(call, "CT1", right)) == b""
+        assert answered(await asyncio.to_thread(call, "OLD", None)) is None
+        assert answered(await asyncio.to_thread(call, "OLD", other)) == b""
+        unknown = (Pdu.ASSOCIATE_RJ, bytes((0, 1, 1, 3)))
+        assert await asyncio.to_thread(call, "CT1", None) == unknown
+        assert await asyncio.to_thread(call, "CT1", other) == unknown
+        assert await asyncio.to_thread(call, "CT1", alone) == REJECTED
+        assert await asyncio.to_thread(call, "OLD", named(2, b"ct1", b"wrong")) == REJECTED
+
+
 def test_the_command_keeps_users(tmp_path: Path) -> None:
     file = tmp_path / "users"
     (tmp_path / "drimbox.toml").write_text(f'[dicom]\nusers = "{file}"\n')

@@ -71,6 +71,7 @@ def test_lists_of_the_environment_are_json(tmp_path, monkeypatch):
         ('[dicom]\ntls_client = "never"\n', "dicom.tls_client"),
         ("[dicom]\nmax_unfinished_bytes_per_caller = 4194304\n", "max_object_bytes"),
         ("[dicom]\nusers_required = true\n", "dicom.users"),
+        ('[dicom]\ncallers = [{ae_title = "A", address = "::1", user = "a"}]\n', "dicom.users"),
         ('[dicom]\ncallers = [{ae_title = "A", address = "::1", certificate = "CN=a"}]\n', "dicom.tls_port"),
         ('[dicom]\ncallers = [{ae_title = "", address = "192.0.2.7"}]\n', "dicom.callers.0.ae_title"),
         ('[peers]\nknown = [{name = "db1", url = "db1.example.org"}]\n', "peers.known.0.url"),
