@@ -166,8 +166,19 @@ class Structure:
 
 
 @dataclass(frozen=True, slots=True)
+class Order:
+    """An order a report fulfils: its accession number and its placer order number, None when not told."""
+
+    accession: Identifier | None
+    number: Identifier | None
+
+
+@dataclass(frozen=True, slots=True)
 class Exam:
-    """One imaging study the report documents: CDA serviceEvent with its order (drim-m.md B.3)."""
+    """One imaging study the report documents: CDA serviceEvent with its order (drim-m.md B.3).
+
+    perhaps: orders of the report one of which may be that of the exam, when the report does not tell which.
+    """
 
     study_uid: str
     accession: Identifier | None = None
@@ -177,6 +188,7 @@ class Exam:
     regions: tuple[Code, ...] = ()
     started: str = ""  # HL7 TS as written, with offset
     stopped: str = ""
+    perhaps: tuple[Order, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

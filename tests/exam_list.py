@@ -176,7 +176,8 @@ class Exam:
         accessions = self.facts["orders"].split(",")
         patient_id, issuer = _IN_IMAGES.get(self.facts["twist"], ("IPP101", None))
         for place, (number, series) in enumerate(zip(self.studies, self.facts["images"].split(";"), strict=True)):
-            accession = "ACN999" if "images-of-ACN999" in self.twists else accessions[min(place, len(accessions) - 1)]
+            carried = self.facts["twist"].removeprefix("images-of-")
+            accession = carried if carried.startswith("ACN") else accessions[min(place, len(accessions) - 1)]
             before: list[FileDataset] = []
             for rank, told in enumerate(series.split(","), 1):
                 kind, _, count = told.partition(":")

@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -27,6 +27,7 @@ from drimbox.storage.reports import Reports
 
 _MAX_INSTANCES: Final = 200_000
 _FEW: Final = 10
+_NO_IMAGES: Final[Attributes] = {}
 _MATRICULE: Final = 13  # characters of an INS; two more are its key, which not everybody writes
 
 References = frozenset[tuple[str, str, str]]
@@ -102,7 +103,7 @@ class Exams:
             return Found(study_uid, Truth(report, "none yet", frozenset(), "", elsewhere), report_id, {}, ())
         series, selections = await self._series(study_uid, listed)
         images, quiet_at = await self._images(study_uid, series)
-        contradiction = await self._contradiction(study, report, exam_of(report, study_uid))
+        contradiction = await self._contradiction(study, report, exam_of(report, study_uid, study))
         truth = Truth(report, images, references(series), contradiction)
         return Found(study_uid, truth, report_id, study, series, quiet_at, selections)
 
@@ -120,7 +121,7 @@ class Exams:
                 return frozenset()
             number = exam.accession.value if exam.accession else ""
             return _Before("nowhere", elsewhere=bool(number) and await bring.has_elsewhere(study_uid, number))
-        if reason := await self._contradiction(listing.study, report, exam):
+        if reason := await self._contradiction(listing.study, report, exam_of(report, study_uid, listing.study)):
             return _Before("here", reason)
         if not bring.have(study_uid, listing, known):
             return _Before("arriving", quiet_at=clock.now().timestamp() + again_s * bring.place(study_uid))
@@ -168,7 +169,8 @@ class Exams:
     async def _contradiction(self, study: Attributes, report: Report, exam: Exam) -> str:
         """Why images and report are not of the same exam of the same patient, or nothing (drim-m.md B.4)."""
         accession, patient_id = text(study, "00080050"), text(study, "00100020")
-        if accession and exam.accession and accession != exam.accession.value:
+        told = [exam.accession] if exam.accession else [order.accession for order in exam.perhaps if order.accession]
+        if accession and told and accession not in (number.value for number in told):
             return "accession number: the images and the report do not carry the same one: correct one of them"
         local_id, ins = report.patient.local_id, report.patient.ins
         if ins and (patient_id == ins.value or text(study, "00100021") in INS_NAMESPACES.values()):
@@ -219,9 +221,17 @@ def _selection(data: bytes) -> KeySelection | None:
         return None
 
 
-def exam_of(report: Report, study_uid: str) -> Exam:
-    """What the report says of this study."""
-    return next(exam for exam in report.exams if exam.study_uid == study_uid)
+def exam_of(report: Report, study_uid: str, study: Attributes = _NO_IMAGES) -> Exam:
+    """What the report says of this study; where it leaves open which order it was, the images decide.
+
+    study: attributes of the images, when there are any.
+    """
+    exam = next(exam for exam in report.exams if exam.study_uid == study_uid)
+    number = text(study, "00080050")
+    for order in exam.perhaps if exam.accession is None and number else ():
+        if order.accession is not None and order.accession.value == number:
+            return replace(exam, accession=order.accession, order=order.number)
+    return exam
 
 
 def references(series: tuple[ManifestSeries, ...]) -> References:

@@ -73,7 +73,7 @@ class Lifecycle:
     async def _publication(self, found: Found, published: Published | None) -> Step:
         """A new manifest, which takes the place of the published one."""
         report = _in_force(found)
-        exam = exam_of(report, found.study_uid)
+        exam = exam_of(report, found.study_uid, found.study)
         replaced = await self._registered(published, report) if published else None
         if published and replaced is None and published.report_id == found.report_id:
             raise Conflict("DMP", _GONE)  # a new report is reason enough to publish anew, an image is not

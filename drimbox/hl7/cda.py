@@ -13,7 +13,7 @@ from drimbox.dicom.uid import checked_uid
 from drimbox.errors import Malformed, TooLarge
 from drimbox.hl7.identity import sex_of
 from drimbox.kos.codes import INS_NAMESPACES
-from drimbox.model import Code, Exam, Identifier, Patient, Professional, Structure
+from drimbox.model import Code, Exam, Identifier, Order, Patient, Professional, Structure
 
 _V3 = "{urn:hl7-org:v3}"
 _ACCESSION = "{urn:dicom-org:ps3-20}accessionNumber"
@@ -188,17 +188,11 @@ def _structure(entity: etree._Element | None) -> Structure | None:
 # --- Exams ---------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Order:
-    accession: Identifier | None
-    order: Identifier | None
-
-
 def _exams(root: etree._Element) -> tuple[Exam, ...]:
     """One exam a study. Acts without a study UID (screening programmes) are not exams.
 
     Nothing in the CDA ties an order to an act. One order serves all acts; as many orders as acts go by pairs; any
-    other number would be a guess, and the exams then carry neither accession nor order number.
+    other number would be a guess: the exams then carry neither accession nor order number, but all of them perhaps.
     """
     events = [
         (event, identifier.get("root", ""))
@@ -211,17 +205,19 @@ def _exams(root: etree._Element) -> tuple[Exam, ...]:
     if len(events) > _MAX_EXAMS:
         raise TooLarge("CDA", f"more than {_MAX_EXAMS} acts")
     orders = [_order(node) for node in root.iterfind(_path("inFulfillmentOf/order"))]
-    nothing = _Order(None, None)
-    pairs = orders if len(orders) == len(events) else [orders[0] if len(orders) == 1 else nothing] * len(events)
+    if len(orders) > _MAX_EXAMS:
+        raise TooLarge("CDA", f"more than {_MAX_EXAMS} orders")
+    is_told = len(orders) in (1, len(events))
+    pairs = orders if len(orders) == len(events) else [orders[0] if is_told else Order(None, None)] * len(events)
     exams: dict[str, Exam] = {}
     for (event, study_uid), order in zip(events, pairs, strict=True):
-        exam = _exam(event, checked_uid(study_uid), order)
+        exam = _exam(event, checked_uid(study_uid), order, () if is_told else tuple(orders))
         known = exams.get(study_uid)
         exams[study_uid] = _merged(known, exam) if known else exam
     return tuple(exams.values())
 
 
-def _exam(event: etree._Element, study_uid: str, order: _Order) -> Exam:
+def _exam(event: etree._Element, study_uid: str, order: Order, perhaps: tuple[Order, ...]) -> Exam:
     main = _find(event, "code")
     nodes = [main, *main.iterfind(_path("translation"))] if main is not None else []
     acts: list[Code] = []
@@ -246,17 +242,21 @@ def _exam(event: etree._Element, study_uid: str, order: _Order) -> Exam:
     return Exam(
         study_uid=study_uid,
         accession=order.accession,
-        order=order.order,
+        order=order.number,
         acts=tuple(acts or other),
         modalities=tuple(modalities),
         regions=tuple(regions),
         started=_value(event, "effectiveTime/low"),
         stopped=_value(event, "effectiveTime/high"),
+        perhaps=perhaps,
     )
 
 
 def _merged(one: Exam, other: Exam) -> Exam:
-    """Two acts of one study. Where their orders differ, neither is the order of the study."""
+    """Two acts of one study. Where their orders differ, either may be the order of the study."""
+    orders = [Order(exam.accession, exam.order) for exam in (one, other) if exam.accession or exam.order]
+    differ = one.accession != other.accession or one.order != other.order
+    perhaps = tuple(dict.fromkeys([*one.perhaps, *other.perhaps, *(orders if differ else ())]))
     return Exam(
         study_uid=one.study_uid,
         accession=one.accession if one.accession == other.accession else None,
@@ -266,13 +266,14 @@ def _merged(one: Exam, other: Exam) -> Exam:
         regions=tuple(dict.fromkeys([*one.regions, *other.regions])),
         started=one.started or other.started,
         stopped=other.stopped or one.stopped,
+        perhaps=perhaps,
     )
 
 
-def _order(node: etree._Element) -> _Order:
+def _order(node: etree._Element) -> Order:
     accession = node.find(_ACCESSION)
     number = accession.get("extension", "").strip() if accession is not None else ""
-    return _Order(
+    return Order(
         Identifier(number, accession.get("root", "")) if accession is not None and number else None,
         next(_identifiers(node), None),
     )

@@ -12,7 +12,7 @@ from drimbox.errors import Conflict, DrimboxError, Malformed, NotAcceptable, Too
 from drimbox.hl7.cda import read_cda
 from drimbox.hl7.inbound import read_inbound
 from drimbox.hl7.message import parse_message
-from drimbox.model import Code, Identifier, Report
+from drimbox.model import Code, Identifier, Order, Report
 
 ROOT = Path(__file__).parents[2]
 CDA = (ROOT / "tests/data/hl7/report-two-exams.xml").read_bytes()
@@ -95,6 +95,7 @@ def test_one_exam_a_study_paired_with_its_order():
     assert (first.study_uid, second.study_uid) == ("1.2.250.1.999.2.101", "1.2.250.1.999.2.102")
     # A third act has no study and there are two orders for the two studies: they go by pairs.
     assert first.accession == Identifier("ACN1", "1.2.250.1.999.5")
+    assert (first.perhaps, second.perhaps) == ((), ())
     assert second.accession == Identifier("ACN2", "1.2.250.1.999.5")
     assert (first.order, second.order) == (Identifier("OPN1", "1.2.250.1.999.6"), Identifier("OPN2", "1.2.250.1.999.6"))
     assert first.acts == (Code("ZBQK001", "1.2.250.1.215.300.1", "Scanographie du thorax"),)
@@ -120,15 +121,22 @@ def test_a_single_order_serves_every_exam():
     assert accessions == [Identifier("ACN1", "1.2.250.1.999.5")] * 2
 
 
+ORDERS = tuple(
+    Order(Identifier(f"ACN{n}", "1.2.250.1.999.5"), Identifier(f"OPN{n}", "1.2.250.1.999.6")) for n in (1, 2)
+)
+
+
 def test_orders_that_cannot_be_paired_are_not_guessed():
     (exam,) = read(message(cut(SECOND_ACT))).exams
     assert (exam.accession, exam.order) == (None, None)
+    assert exam.perhaps == ORDERS
 
 
 def test_acts_of_one_study_are_one_exam():
     (exam,) = read(message(CDA.replace(b"999.2.102", b"999.2.101"))).exams
     assert [code.value for code in exam.regions] == ["67734004", "63337009"]
     assert (exam.accession, exam.order) == (None, None)  # of two different orders
+    assert exam.perhaps == ORDERS
     assert exam.started == "20260102102500+0100"
 
 
