@@ -39,6 +39,7 @@ from drimbox.flows.readmit import Readmit
 from drimbox.flows.remove import Remove
 from drimbox.flows.retrieve import Retrieve
 from drimbox.flows.show_report import ShowReport
+from drimbox.flows.statistics import Statistics
 from drimbox.flows.store import Store
 from drimbox.flows.xdm_export import XdmExport
 from drimbox.flows.xdm_import import XdmImport
@@ -82,6 +83,7 @@ class Node:
     describe: Describe
     consult: Consult
     commit: Commit
+    statistics: Statistics
     dicom: DicomDoor
     hl7: Hl7Door
     http: Listener
@@ -95,6 +97,7 @@ class Node:
         self.work = [
             asyncio.create_task(self.publish.work(), name="outbox"),
             asyncio.create_task(self.commit.work(), name="commitments"),
+            asyncio.create_task(self.statistics.work(), name="statistics"),
             asyncio.create_task(_expire(self.consult, self.visiting), name="expiry"),
             asyncio.create_task(self.describe.work(self.metadata_max_bytes), name="metadata"),
         ]
@@ -184,6 +187,7 @@ def _wire(
         describe=Describe(own, admit, retrieve_base),
         consult=consult,
         commit=Commit(own, admit, settings.dicom),
+        statistics=Statistics(settings.node.data_dir.resolve(), outbox),
         dicom=DicomDoor(settings.dicom, ingest, retrieve, settings.node.workers, settings.model_dump_json()),
         hl7=Hl7Door(settings.hl7, publish),
         http=http,
@@ -260,6 +264,13 @@ def open_submissions(settings: Settings) -> Iterator[tuple[XdmExport, XdmImport]
     with _beside_node(settings) as (outbox, admit):
         earlier = EarlierSubmissions(outbox)
         yield XdmExport(earlier, admit), XdmImport(earlier, admit)
+
+
+@contextlib.contextmanager
+def open_statistics(settings: Settings) -> Iterator[tuple[Admit, Statistics]]:
+    """The statistics for a command. Raises as `open_desk`."""
+    with _beside_node(settings) as (outbox, admit):
+        yield admit, Statistics(settings.node.data_dir.resolve(), outbox)
 
 
 @contextlib.contextmanager

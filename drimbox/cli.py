@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 import uvloop
 
-from drimbox import __version__, cli_outbox, cli_rejections, cli_upkeep, cli_users, cli_xdm
+from drimbox import __version__, cli_outbox, cli_rejections, cli_statistics, cli_upkeep, cli_users, cli_xdm
 from drimbox.app import build, build_outbox
 from drimbox.audit.trail import verify_trail
 from drimbox.checks import run_checks
@@ -34,6 +34,7 @@ app.add_typer(cli_rejections.app, name="rejections")
 app.add_typer(cli_users.app, name="user")
 app.add_typer(cli_xdm.app, name="xdm")
 app.add_typer(cli_upkeep.app)
+app.add_typer(cli_statistics.app)
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+from datetime import date
 
 import pytest
 from making import STUDY, ct, rejection_note
@@ -14,7 +15,7 @@ from network import AT, Site, eventually, get, running
 from drimbox.kos.read import read_manifest
 from drimbox.pacs.store import send_files
 from drimbox.sandbox.dmp_misbehave import Misbehaviour
-from drimbox.sandbox.ris import Study, build_oru, send_report
+from drimbox.sandbox.ris import PATIENT, Study, build_oru, send_report
 
 EXAM = Study(STUDY, "IPP101", "ACC1", "CT")
 
@@ -175,6 +176,13 @@ async def test_an_operator_sees_and_retries_a_parked_job_from_the_command_line(t
         await drimbox(site, "outbox", "retry", "1")
         [item] = await eventually(lambda: [i for i in site.outbox() if i["state"] == "done"])
         assert item["unique_id"] == dmp.app.documents()[0].unique_id
+        today = date.today().isoformat()
+        counted = await drimbox(site, "statistics", "--from", today)
+        assert ";source;Reception_CR;1;succes" in counted
+        assert ";source;TD2.1a_Publication_KOS;1;succes" in counted
+        for secret in (PATIENT.ins.value, PATIENT.family, STUDY, "127.0.0.1", "BIDEAULT", "801234560801"):
+            assert secret not in counted
+        assert "day" in await drimbox(site, "statistics", "--from", "yesterday", code=2)
         assert "chain intact" in await drimbox(site, "verify-trail")
 
 
