@@ -104,7 +104,8 @@ def criterion(tag: str, text: str, *, fuzzy: bool = False, empty: bool = False) 
 
     fuzzy: names are matched nearly. empty: `""` asks for what has no value (PS3.4 §C.2.2.2.7).
     Raises Malformed when it cannot be a value of the tag's VR, TooLarge when it is too long or has too many values.
-    Lists are separated by backslashes, and by commas too for UIDs (PS3.18 §8.3.4.1).
+    Lists are separated by backslashes, and by commas too for UIDs (PS3.18 §8.3.4.1) and for code strings, which hold
+    none: OHIF asks so for two modalities.
     """
     if not _TAG_PATH.fullmatch(tag):
         raise Malformed("query", "an attribute is 8 hexadecimal digits, joined by dots inside sequences")
@@ -128,7 +129,7 @@ def criterion(tag: str, text: str, *, fuzzy: bool = False, empty: bool = False) 
         if "\\" in text and vr not in _TEXT:
             raise Malformed("query", f"{tag}: one value at a time may hold wild cards")
         return Wildcard(canonical(vr, text))
-    values = [text] if vr in _TEXT else _split(text)
+    values = [text] if vr in _TEXT else _split(text.replace(",", "\\") if vr == "CS" else text)
     return OneOf(tuple(canonical(vr, value) for value in values))
 
 

@@ -16,7 +16,7 @@ from drimbox.pacs.store import send_files
 from drimbox.sandbox.nodes import free_port
 
 pytest.importorskip("highdicom", reason="highdicom makes the SEG and the SR, and is not here for this Python")
-from ohif_objects import ROOT, exams
+from ohif_objects import ROOT, exams, renamed, ultrasound
 
 OHIF = Path(__file__).resolve().parents[1] / "peers" / "ohif"
 NODE = shutil.which("node")
@@ -60,13 +60,31 @@ async def visit(folder: Path) -> dict[str, Visit]:
         visits += [{"study": f"{ROOT}.{exam}", "source": SMALL_PICTURES} for exam in (1, 3)]
         across = {"qidoRoot": root, "wadoRoot": root, "wadoUriRoot": root, **SMALL_PICTURES}
         visits.append({"study": f"{ROOT}.1", "source": across})
+        visits.append({"query": "modalities=CT,MR&patientName=essai&mrn=IPP&accession=ACC"})
+        uploaded = folder / "uploaded.dcm"
+        renamed(ultrasound(), 9, 1, 1).save_as(uploaded)
+        visits += [{"upload": [str(uploaded)]}, {"study": f"{ROOT}.9"}]
         wanted = {"port": port, "elsewhere": elsewhere, "node": site.node.url, "visits": visits}
         done = await asyncio.to_thread(
             subprocess.run, [str(NODE), "visit.js", json.dumps(wanted)],
             cwd=OHIF, capture_output=True, text=True, timeout=300,
         )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    names = ["list", "ct", "mr", "us", "xa", "sr", "pdf", "ct again", "us again", "ct across"]
+    names = [
+        "list",
+        "ct",
+        "mr",
+        "us",
+        "xa",
+        "sr",
+        "pdf",
+        "ct again",
+        "us again",
+        "ct across",
+        "filtered",
+        "upload",
+        "uploaded",
+    ]
     found = map(json.loads, done.stdout.splitlines())
     return {
         name: Visit(one["asked"], {s["tile"].split("\n")[0]: s for s in one["series"]}, one["wrong"])
@@ -95,6 +113,11 @@ def test_the_study_list_tells_who_when_and_what(visits: dict[str, Visit]) -> Non
     words = visits["list"].shown[""]["words"]
     for told in ("1-6 of 6", "ESSAI, OHIF", "05-Jan-2026 10:15 AM", "CT\\SEG\\SR", "ACC1"):
         assert told in words
+
+
+def test_the_study_list_is_filtered_by_each_of_its_fields(visits: dict[str, Visit]) -> None:
+    assert "1-2 of 2" in visits["filtered"].shown[""]["words"]
+    assert "ModalitiesInStudy=CT%2CMR" in visits["filtered"].asked[-1]["path"]
 
 
 @pytest.mark.parametrize(
@@ -134,6 +157,14 @@ def test_a_document_opens(visits: dict[str, Visit]) -> None:
     (page,) = visits["pdf"].shown["DOC"]["embedded"]
     answered = [line for line in visits["pdf"].asked if page.endswith(line["path"])]
     assert [line["type"] for line in answered] == ["application/pdf"]
+
+
+def test_what_is_uploaded_in_ohif_is_stored_and_opens(visits: dict[str, Visit]) -> None:
+    assert ("POST", "/dicom-web/studies", 200) in {
+        (line["method"], line["path"], line["status"]) for line in visits["upload"].asked
+    }
+    assert "1 files completed." in visits["upload"].shown[""]["words"]
+    assert visits["uploaded"].shown["US"]["levels"] > 50
 
 
 def test_small_pictures_are_ours_where_ohif_wants_them(visits: dict[str, Visit]) -> None:

@@ -2,9 +2,9 @@
 //
 // node visit.js '{"port": …, "node": "http://…", "pictures": "a folder, or nothing", "visits": [{"study": …, "source": {…}}]}'
 // port: of the viewer, where the node is found below /dicom-web; elsewhere: a port of another origin, for the node alone.
-// study: none for the list of all. source: over the
-// settings of OHIF's data source. One line of JSON a visit: what the page asked of the node and what it was answered,
-// the series it listed with the levels, colours and words it showed for each, and what went wrong in it.
+// study: none for the list of all, as query filters it, from which the files of upload are sent. source: over the settings
+// of OHIF's data source. One line of JSON a visit: what the page asked of the node and what it was answered, the series it
+// listed with the levels, colours and words it showed for each, and what went wrong in it.
 
 const { createReadStream, existsSync, statSync } = require('node:fs');
 const http = require('node:http');
@@ -80,6 +80,7 @@ function configuration() {
           supportsFuzzyMatching: true,
           supportsWildcard: true,
           supportsReject: false,
+          dicomUploadEnabled: true,
           imageRendering: 'wadors',
           thumbnailRendering: 'wadors',
           enableStudyLazyLoad: true,
@@ -138,7 +139,15 @@ async function showAll(page, name) {
   return series;
 }
 
-async function visit(browser, { study = '', source: over = {} }) {
+/** Send files to the node by the dialog of OHIF for that. */
+async function send(page, files) {
+  await page.getByText('Upload', { exact: true }).first().click();
+  await page.locator('input[type="file"]').first().setInputFiles(files);
+  await page.waitForTimeout(1000);
+  await quiet(page);
+}
+
+async function visit(browser, { study = '', query = '', upload = [], source: over = {} }) {
   const page = await browser.newPage({ viewport: { width: 1400, height: 900 } });
   const wrong = [];
   page.on('pageerror', (error) => wrong.push(`${error}`.slice(0, 500)));
@@ -147,12 +156,13 @@ async function visit(browser, { study = '', source: over = {} }) {
   source = over;
   let series = [];
   try {
-    await page.goto(`http://127.0.0.1:${wanted.port}/${study ? `viewer?StudyInstanceUIDs=${study}` : ''}`);
+    await page.goto(`http://127.0.0.1:${wanted.port}/${study ? `viewer?StudyInstanceUIDs=${study}` : `?${query}`}`);
     if (study) {
       series = await showAll(page, study);
     } else {
       await page.waitForSelector('text=/study list/i', { timeout: 60_000 });
       await quiet(page);
+      if (upload.length) await send(page, upload);
       series = [{ tile: '', ...(await page.evaluate(seen)) }];
     }
   } catch (error) {
