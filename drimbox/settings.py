@@ -274,6 +274,7 @@ class Publish(_Section):
 
     settle_s: float = Field(5, ge=0)
     senders: int = Field(4, ge=1, le=64)
+    most_per_s: float = Field(20, gt=0)
     retry_first_s: float = Field(5, gt=0)
     retry_most_s: float = Field(3600, gt=0)
     poll_s: float = Field(1, gt=0)

@@ -100,7 +100,7 @@ def settings_for(certificates: SandboxCertificates, port: int, **publish: Any) -
         "sign_key": certificates.sign_key,
     }
     dmp = {"repository_url": f"{base}/repository", "registry_url": f"{base}/registry", "ca": certificates.ca}
-    quick = {"settle_s": 0, "poll_s": 0.01, "retry_first_s": 0.001, "retry_most_s": 0.002}
+    quick = {"settle_s": 0, "poll_s": 0.01, "retry_first_s": 0.001, "retry_most_s": 0.002, "most_per_s": 10_000}
     return Settings(dmp=dmp | {"structures": [structure], "timeout_s": 0.5}, publish=quick | publish)
 
 

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from drimbox import clock
 from drimbox.dmp.verdict import AlreadyThere, Refused, Registered
 from drimbox.errors import DrimboxError, NoSpace, NotFound, Unavailable
 from drimbox.flows.admit import Admit
@@ -37,6 +38,8 @@ class Publish:
     settings: Settings
     _news: asyncio.Event = field(default_factory=asyncio.Event)
     _looking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _answered: asyncio.Event = field(default_factory=asyncio.Event)  # by the DMP, the last time it was told something
+    _pace: "_Pace" = field(default_factory=lambda: _Pace())
 
     # --- what arrives ------------------------------------------------------------------------------------------------
 
@@ -121,14 +124,16 @@ class Publish:
         outbox = self.lifecycle.outbox
         while await self.look_at_images():
             continue
-        job = await outbox.lease()
+        job = await outbox.lease(unanswered=self._answered.is_set())
         if job is None:
             return False
         try:
             await self._attempt(job)
         except (NotFound, Unavailable, NoSpace) as reason:
-            retry = self.settings.publish
-            await outbox.later(job, str(reason), retry.retry_first_s, retry.retry_most_s)
+            retry, unanswered = self.settings.publish, isinstance(reason, Unavailable)
+            if unanswered:
+                self._answered.clear()
+            await outbox.later(job, str(reason), retry.retry_first_s, retry.retry_most_s, unanswered=unanswered)
         except DrimboxError as reason:
             await outbox.park(job.id, str(reason))
             log.warning("exam_parked", extra={"job": job.id, "reason": str(reason)})
@@ -152,7 +157,10 @@ class Publish:
 
     async def _deliver(self, job: Job, submission: Submission, report: Report) -> None:
         """One attempt with the frozen bytes. If it raises, the outcome may be unknown: the same bytes go again."""
-        match await self.lifecycle.dmp.submit(submission, report):
+        await self._pace.wait(self.settings.publish.most_per_s)
+        verdict = await self.lifecycle.dmp.submit(submission, report)
+        self._answered.set()
+        match verdict:
             case Registered():
                 await self._done(job, submission)
             case AlreadyThere(entry_uuid):
@@ -165,3 +173,18 @@ class Publish:
         await self.lifecycle.outbox.done(job, entry_uuid)
         self._news.set()
         log.info("exam_told", extra={"job": job.id, "kind": submission.kind})
+
+
+@dataclass
+class _Pace:
+    """Lets so many go a second, one after the other: what an outage left behind must not become a flood."""
+
+    next: float = 0  # in ticks
+
+    async def wait(self, most_per_s: float) -> None:
+        """Return when it is the caller's turn."""
+        now = clock.ticks()
+        turn = max(now, self.next)
+        self.next = turn + 1 / most_per_s
+        if turn > now:
+            await asyncio.sleep(turn - now)

@@ -19,11 +19,17 @@ from drimbox.model import JobKind, JobState, Submission
 from drimbox.storage.database import Database, Row, Transaction
 
 LEASE_S: Final = 300.0  # longer than one attempt may last; a killed node's job is taken up again after it
+PATIENCE_S: Final = 60.0  # of a job the DMP did not answer while it answers others: not each of them brings it back
 _LISTED: Final = (
     "id, study_uid, kind, state, cause, attempts, last_error, unique_id, entry_uuid, next_try, created_at, settled_at"
 )
 _FROZEN: Final = "study_uid, kind, unique_id, set_uid, entry_uuid, structure, manifest, metadata, signature"
 _OPEN: Final = "('due', 'leased', 'frozen')"
+_FREE: Final = (
+    f"SELECT id, state, study_uid, report_id, attempts, ins FROM job j WHERE state IN {_OPEN} AND leased_until <= ? "  # noqa: S608
+    "AND NOT EXISTS (SELECT 1 FROM job o WHERE o.study_uid = j.study_uid AND o.id < j.id "
+    f"AND (o.state IN {_OPEN} OR (o.state = 'parked' AND o.in_doubt = 1)))"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,21 +123,19 @@ class Outbox:
 
     # --- work --------------------------------------------------------------------------------------------------------
 
-    async def lease(self) -> Job | None:
+    async def lease(self, *, unanswered: bool = False) -> Job | None:
         """Take the most overdue job no older job of its study stands before; None when nothing is due.
 
         A parked one stands before the others while the DMP may hold what it says: two documents would be current.
+        unanswered: the DMP answers now; when nothing else is due, what it did not answer a while ago need not wait.
         """
 
         def work(transaction: Transaction) -> Row | None:
             now = clock.now().timestamp()
-            row = transaction.row(
-                f"SELECT id, state, study_uid, report_id, attempts, ins FROM job j WHERE state IN {_OPEN} "  # noqa: S608
-                "AND next_try <= ? AND leased_until <= ? AND NOT EXISTS (SELECT 1 FROM job o "
-                "WHERE o.study_uid = j.study_uid AND o.id < j.id AND "
-                f"(o.state IN {_OPEN} OR (o.state = 'parked' AND o.in_doubt = 1))) ORDER BY next_try LIMIT 1",
-                (now, now),
-            )
+            row = transaction.row(f"{_FREE} AND next_try <= ? ORDER BY next_try LIMIT 1", (now, now))
+            if row is None and unanswered:
+                when = "unanswered_at > 0 AND unanswered_at <= ? ORDER BY unanswered_at LIMIT 1"
+                row = transaction.row(f"{_FREE} AND {when}", (now, now - PATIENCE_S))
             if row is None:
                 return None
             transaction.execute(
@@ -229,14 +233,18 @@ class Outbox:
         """Not yet, and nothing is wrong: look again then. Not an attempt."""
         await self.database.write(lambda transaction: self._put_back(transaction, job, until))
 
-    async def later(self, job: Job, reason: str, first_s: float, most_s: float) -> None:
-        """Try again after a pause that doubles each time, with jitter so that many jobs do not come at once."""
+    async def later(self, job: Job, reason: str, first_s: float, most_s: float, *, unanswered: bool = False) -> None:
+        """Try again after a pause that doubles each time, with jitter so that many jobs do not come at once.
+
+        unanswered: the DMP is the reason; the pause may end when it answers again.
+        """
         pause = min(most_s, first_s * 2 ** min(job.attempts, 20)) * random.uniform(0.8, 1.2)  # noqa: S311 jitter
 
         def work(transaction: Transaction) -> None:
-            sql = "UPDATE job SET attempts = attempts + 1, last_error = ? WHERE id = ?"
-            transaction.execute(sql, (reason, job.id))
-            self._put_back(transaction, job, clock.now().timestamp() + pause)
+            now = clock.now().timestamp()
+            sql = "UPDATE job SET attempts = attempts + 1, last_error = ?, unanswered_at = ? WHERE id = ?"
+            transaction.execute(sql, (reason, now if unanswered else 0, job.id))
+            self._put_back(transaction, job, now + pause)
 
         await self.database.write(work)
 

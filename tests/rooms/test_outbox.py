@@ -209,6 +209,26 @@ async def test_a_job_that_waits_makes_room_for_the_one_that_came_meanwhile(outbo
     assert (await outbox.lease()).report_id == 2
 
 
+async def test_what_the_dmp_did_not_answer_goes_when_it_answers_again(outbox, reports, time):
+    for number, reason in enumerate(("DMP: does not answer", "study: not held here"), start=1):
+        document = Identifier(f"1.2.3.{number}")
+        await reports.arrived(report(f"RIS|{number}", (f"1.2.{number}",), document_id=document), b"%d" % number)
+        await outbox.later(await outbox.lease(), reason, 3600, 3600, unanswered=reason.startswith("DMP"))
+    assert await outbox.lease(unanswered=True) is None  # it was asked just now
+    time.later = outbox_module.PATIENCE_S + 1
+    assert await outbox.lease() is None
+    assert (await outbox.lease(unanswered=True)).study_uid == "1.2.1"
+    assert await outbox.lease(unanswered=True) is None
+
+
+async def test_leasing_reads_no_job_that_is_not_due(outbox):
+    for order in ("next_try <= 1 ORDER BY next_try", "unanswered_at > 0 AND unanswered_at <= 1 ORDER BY unanswered_at"):
+        rows = await outbox.database.read(f"EXPLAIN QUERY PLAN {outbox_module._FREE} AND {order} LIMIT 1", (1,))
+        plan = " ".join(row[3] for row in rows)
+        assert "SCAN" not in plan and "TEMP B-TREE" not in plan, plan
+        assert "job_open" in plan or "job_unanswered" in plan
+
+
 async def test_images_after_publication_make_the_study_due_once(outbox, reports, time):
     await reports.arrived(report(), b"d")
     await told(outbox, await outbox.lease())

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from drimbox.errors import Unavailable
+from drimbox.flows import publish as publish_module
 from drimbox.flows.exams import Exams
 from drimbox.flows.lifecycle import Lifecycle
 from drimbox.flows.publish import Publish
@@ -32,7 +33,7 @@ class Outbox:
         self._meet()
         self.released += 1
 
-    async def lease(self):
+    async def lease(self, *, unanswered):
         if not self.meets:
             self.asked.set()
         self._meet()
@@ -68,6 +69,23 @@ async def test_no_failure_of_the_outbox_ends_the_work(meets):
         work.cancel()
         await asyncio.gather(work, return_exceptions=True)
     assert outbox.released == 1
+
+
+async def test_no_more_than_the_configured_rate_go_a_second(monkeypatch):
+    now, slept = [100.0], []
+    monkeypatch.setattr(publish_module.clock, "ticks", lambda: now[0])
+
+    async def sleep(seconds):
+        slept.append(seconds)
+
+    monkeypatch.setattr(publish_module.asyncio, "sleep", sleep)
+    pace = publish_module._Pace()
+    for _ in range(3):
+        await pace.wait(20)
+    now[0] += 10  # a quiet while does not save turns for a flood
+    for _ in range(2):
+        await pace.wait(20)
+    assert slept == pytest.approx([0.05, 0.1, 0.05])
 
 
 async def test_a_selection_too_large_to_be_one_is_left_out_and_not_read_whole():
