@@ -13,7 +13,16 @@ from drimbox.dicom_scp.messages import Message
 from drimbox.dicom_scp.negotiation import GET_ROOTS, MOVE_ROOTS, Context
 from drimbox.dicom_scp.operation import Answer, Operation
 from drimbox.dicom_scp.query import identifier_of
-from drimbox.dicom_scp.status import CANCELLED, DIMSE_STATUS, PENDING, SOP_CLASS_NOT_SUPPORTED, SUCCESS, WARNING_FAILED
+from drimbox.dicom_scp.status import (
+    CANCELLED,
+    DIMSE_STATUS,
+    PENDING,
+    SOP_CLASS_NOT_SUPPORTED,
+    SUCCESS,
+    UNABLE,
+    WARNING_FAILED,
+    error_comment,
+)
 from drimbox.errors import Corrupt, Malformed, NotAcceptable, TooLarge, Unavailable
 from drimbox.flows.convert import Convert
 from drimbox.flows.forward import Forward, Send
@@ -63,7 +72,8 @@ async def get(
 async def move(operation: Operation, forward: Forward, credentials: Credentials) -> Answer:
     """Send what was asked for to a destination of the configuration; the last response.
 
-    Raises NotFound for another destination, Malformed, NotAcceptable, TooLarge, Unavailable.
+    Raises NotFound for another destination, Malformed, NotAcceptable, TooLarge, Unavailable when the index or the trail
+    does not answer.
     """
     command = operation.message.command
     destination = forward.find(command.move_destination)
@@ -71,8 +81,14 @@ async def move(operation: Operation, forward: Forward, credentials: Credentials)
     offers = await select(operation.message, MOVE_ROOTS, forward.retrieve, credentials, what)
     if not offers:
         return Answer(SUCCESS, sub_operations=SubOperations(None, 0, 0, 0))
-    async with forward.sending(destination, offers, credentials, command.message_id) as send:
-        return await send_all(operation, forward.retrieve, offers, send)
+    try:
+        async with forward.sending(destination, offers, credentials, command.message_id) as send:
+            return await send_all(operation, forward.retrieve, offers, send)
+    except Unavailable as refusal:
+        log.warning("destination_unavailable", extra={"ae_title": destination.ae_title, "why": str(refusal)})
+        failed = [offer.held.ref.sop_uid for offer in offers]
+        done = SubOperations(None, 0, len(failed), 0)
+        return Answer(UNABLE, error_comment(str(refusal)), done, _failed_list(operation, failed))
 
 
 async def select(
@@ -98,9 +114,7 @@ async def send_all(operation: Operation, retrieve: Retrieve, offers: Sequence[Of
         done = SubOperations(remaining, completed, len(failed), warning)
         if status == PENDING or not failed:
             return Answer(status, sub_operations=done)
-        told = {_FAILED_LIST: {"vr": "UI", "Value": failed[:_MOST_FAILED_TOLD]}}
-        syntax = TRANSFER_SYNTAXES[operation.message.context.transfer_syntax]
-        return Answer(status, sub_operations=done, data_set=build_data_set(told, syntax))
+        return Answer(status, sub_operations=done, data_set=_failed_list(operation, failed))
 
     for position, offer in enumerate(offers):
         if await operation.is_cancelled():
@@ -113,7 +127,15 @@ async def send_all(operation: Operation, retrieve: Retrieve, offers: Sequence[Of
         else:
             failed.append(offer.held.ref.sop_uid)
         await operation.pend(answer(PENDING, len(offers) - position - 1))
+    if failed and not completed + warning:  # PS3.4 §C.4.2.3.1, §C.4.3.3.1
+        return answer(UNABLE, None)
     return answer(WARNING_FAILED if failed else SUCCESS, None)
+
+
+def _failed_list(operation: Operation, failed: Sequence[str]) -> bytes:
+    """The Identifier of a last response that tells which sub-operations failed."""
+    told = {_FAILED_LIST: {"vr": "UI", "Value": list(failed[:_MOST_FAILED_TOLD])}}
+    return build_data_set(told, TRANSFER_SYNTAXES[operation.message.context.transfer_syntax])
 
 
 async def _send_sound(retrieve: Retrieve, offer: Offer, send: Send) -> int:

@@ -22,6 +22,7 @@ PENDING: Final = 0xFF00
 PENDING_PARTIAL: Final = 0xFF01  # some keys are not supported, thus not matched
 CANCELLED: Final = 0xFE00
 WARNING_FAILED: Final = 0xB000  # sub-operations complete, some failed
+UNABLE: Final = 0xA702  # unable to perform sub-operations
 SOP_CLASS_NOT_SUPPORTED: Final = 0x0122
 PROCESSING_FAILURE: Final = 0x0110
 
@@ -53,7 +54,7 @@ QUERY_STATUS: Final[dict[type[DrimboxError], int]] = DIMSE_STATUS | {
 RETRIEVE_STATUS: Final[dict[type[DrimboxError], int]] = QUERY_STATUS | {  # PS3.4 tables C.4-2 and C.4-3
     NotFound: 0xA801,  # move destination unknown
     TooLarge: 0xA701,  # unable to calculate the number of matches
-    Unavailable: 0xA702,  # unable to perform sub-operations
+    Unavailable: UNABLE,
 }
 
 COMMIT_STATUS: Final[dict[type[DrimboxError], int]] = DIMSE_STATUS | {  # PS3.7 §10.1.4.1.10

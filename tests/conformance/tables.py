@@ -226,6 +226,7 @@ def retrieve_statuses() -> str:
         status.SUCCESS: "all were stored, some perhaps with a warning; or nothing matched",
         status.PENDING: "a sub-operation ended",
         status.WARNING_FAILED: "some failed: no context, a damaged file, or a failure from whoever is sent them",
+        status.UNABLE: "all of them failed",
         status.CANCELLED: "C-CANCEL was received; the instance under way was finished",
     }
     leaves: dict[type[DrimboxError], str] = {

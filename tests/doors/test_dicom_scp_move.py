@@ -151,6 +151,12 @@ def test_what_cannot_be_moved_is_refused(
     assert answer.ErrorComment
 
 
+def test_a_destination_that_takes_no_association_fails_all_of_them(house: House, third: Third) -> None:
+    ((answer, identifier),) = move(house, asked(StudyInstanceUID=STUDY), "STRICT")
+    assert counts(answer) == (None, 0, 3, 0)
+    assert sorted(identifier.FailedSOPInstanceUIDList) == sorted(house.kept(STUDY))
+
+
 def test_what_the_destination_cannot_take_is_counted_and_named(house: House, third: Third) -> None:
     made = ct(3, 1, PixelData=encapsulate([b"no video"]))
     made.file_meta.TransferSyntaxUID = MPEG2MPML
@@ -162,7 +168,7 @@ def test_what_the_destination_cannot_take_is_counted_and_named(house: House, thi
 
 
 @pytest.mark.parametrize(
-    ("status", "last", "counted"), [(0xB000, 0, (None, 0, 0, 3)), (0xA700, 0xB000, (None, 0, 3, 0))]
+    ("status", "last", "counted"), [(0xB000, 0, (None, 0, 0, 3)), (0xA700, 0xA702, (None, 0, 3, 0))]
 )
 def test_what_the_destination_says_of_each_is_counted(
     house: House, third: Third, status: int, last: int, counted: tuple[None, int, int, int]
