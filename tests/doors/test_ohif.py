@@ -57,7 +57,7 @@ async def visit(folder: Path) -> dict[str, Visit]:
     async with running(folder, http={"public_url": viewer, "viewer_origins": [viewer]}) as site:
         await asyncio.to_thread(send_files, [given], "127.0.0.1", site.node.dicom_port, "MODALITY", "NODE")
         visits = [{}, *({"study": f"{ROOT}.{exam}"} for exam in range(1, 7))]
-        visits += [{"study": f"{ROOT}.{exam}", "source": SMALL_PICTURES} for exam in (1, 3)]
+        visits.append({"study": f"{ROOT}.1", "source": SMALL_PICTURES})
         across = {"qidoRoot": root, "wadoRoot": root, "wadoUriRoot": root, **SMALL_PICTURES}
         visits.append({"study": f"{ROOT}.1", "source": across})
         visits.append({"query": "modalities=CT,MR&patientName=essai&mrn=IPP&accession=ACC"})
@@ -79,7 +79,6 @@ async def visit(folder: Path) -> dict[str, Visit]:
         "sr",
         "pdf",
         "ct again",
-        "us again",
         "ct across",
         "filtered",
         "upload",
@@ -163,10 +162,10 @@ def test_what_is_uploaded_in_ohif_is_stored_and_opens(visits: dict[str, Visit]) 
     assert ("POST", "/dicom-web/studies", 200) in {
         (line["method"], line["path"], line["status"]) for line in visits["upload"].asked
     }
-    assert "1 files completed." in visits["upload"].shown[""]["words"]
+    assert "1 file completed." in visits["upload"].shown[""]["words"]
     assert visits["uploaded"].shown["US"]["levels"] > 50
 
 
 def test_small_pictures_are_ours_where_ohif_wants_them(visits: dict[str, Visit]) -> None:
-    for name in ("ct again", "us again", "ct across"):
+    for name in ("ct again", "ct across"):
         assert visits[name].paths("/thumbnail?accept=image%2Fjpeg")
