@@ -50,6 +50,7 @@ from drimbox.pixels.images import Pixels
 from drimbox.pixels.pool import Pool
 from drimbox.portal.api import create_api
 from drimbox.portal.listener import Listener
+from drimbox.portal.own_pages import OwnPages
 from drimbox.portal.site import site
 from drimbox.problems import refuse
 from drimbox.settings import Settings
@@ -165,7 +166,9 @@ def _wire(
     dmp = DmpClient(settings.dmp, egress, clock)
     # The HTTP address is known before anything is served: a port 0 in tests still gives true retrieve URLs.
     root = _Root()
-    http = Listener(root, settings.http.host, settings.http.port, settings.http.trusted_proxies)
+    urls = (settings.http.public_url, settings.kos.retrieve_url)
+    guarded = OwnPages(root, urls, settings.http.viewer_origins, by_name=settings.auth.mode == "none")
+    http = Listener(guarded, settings.http.host, settings.http.port, settings.http.trusted_proxies)
     public = settings.http.public_url.rstrip("/") or f"http://{_shown(http.address)}"
     retrieve_base = settings.kos.retrieve_url.rstrip("/") or f"{public}/dicom-web"
     ingest = Ingest(own, admit, settings.dicom.max_object_bytes)
