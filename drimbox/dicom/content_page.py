@@ -36,8 +36,9 @@ def build_page(report: Item, url: Callable[[InstanceRef], str]) -> bytes:
     title, *lines = read_lines(report)
     name = escape(title.name or "Compte rendu structuré")
     head = "".join(
-        f"<dt>{escape(words[0])} <small lang=en>{escape(words[1])}</small></dt><dd>{escape(value)}</dd>\n"
-        for words, value in _head(report)
+        f"<dt>{escape(french)}{f' <small lang=en>{escape(english)}</small>' if english != french.lower() else ''}</dt>"
+        f"<dd>{escape(value)}</dd>\n"
+        for (french, english), value in _head(report)
     )
     body = "".join(_html(line, url) for line in lines)
     return (

@@ -108,7 +108,7 @@ class Rendered:
         small = replace(drawing, size=size, media_type=choice.media_type, overlays=False)
         picture = await self.render.thumbnail(shown, frames, small)
         headers.append((b"content-type", choice.media_type.encode()))
-        return Answer(200, headers, await self.render.draw(picture))
+        return Answer(200, headers, await self.render.draw_thumbnail(picture))
 
     async def _parts(
         self,

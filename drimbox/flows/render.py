@@ -130,6 +130,14 @@ class Render:
         except (NotFound, NotAcceptable):
             return sign
 
+    async def draw_thumbnail(self, picture: Picture) -> bytes:
+        """The picture, or a sign where it cannot be drawn. Raises Corrupt, Unavailable."""
+        try:
+            return await self.draw(picture)
+        except (NotAcceptable, NotFound, TooLarge):
+            sign = replace(picture.drawing, sign="other", state=None)
+            return await self.draw(replace(picture, frame_numbers=(), drawing=sign))
+
     async def draw(self, picture: Picture) -> bytes:
         """The picture, in the media type of its drawing. Raises NotFound, NotAcceptable, TooLarge, Unavailable."""
         held, numbers = picture.held, picture.frame_numbers

@@ -278,6 +278,15 @@ def test_what_has_no_picture_has_a_sign_of_its_kind(box: Box, path: str) -> None
     assert box.get(f"{path}/thumbnail", "application/pdf").status == 406
 
 
+def test_an_image_that_cannot_be_drawn_has_a_sign_too(box: Box) -> None:
+    cut = gradient()
+    cut.PixelData = GRADIENT.tobytes()[:1000]
+    box.keep(renamed(cut, 47, 1))
+    path = f"/studies/{STUDY}/series/{STUDY}.47/instances/{STUDY}.47.1"
+    assert box.get(f"{path}/rendered", "image/png").status == 406
+    assert picture(box.get(f"{path}/thumbnail", "image/png")).size == (256, 256)
+
+
 def test_the_thumbnail_of_a_presentation_state_is_its_image(box: Box) -> None:
     shown = np.asarray(picture(box.get(f"{STATE}/thumbnail?viewport=128,128", "image/png"))).astype(int)
     assert shown.shape == (128, 64)
