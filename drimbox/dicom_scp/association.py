@@ -111,16 +111,15 @@ class Association:
             nonlocal is_proven
             is_proven = await self._limits.identities.prove(identity, address, settings)
 
-        if identity is not None and self._limits.identities.is_busy(address):
-            self._reject(TEMPORARY_CONGESTION)
-            return
         try:
             reader = await self._ingest.association(credentials, prove)
         except (Denied, Unidentified) as refusal:
             self._reject(_REJECTIONS.get(refusal.what, CALLING_TITLE_NOT_RECOGNIZED))
             return
-        except DrimboxError as error:  # the trail cannot be written: nobody comes in
-            log.error("association_failed", extra={"what": error.what, "why": error.why, "detail": error.detail})
+        except DrimboxError as error:
+            if error.what != USER_IDENTITY:  # the trail cannot be written: nobody comes in
+                what = {"what": error.what, "why": error.why, "detail": error.detail}
+                log.error("association_failed", extra=what)
             self._reject(TEMPORARY_CONGESTION)
             return
         accept, contexts = answer(request, settings.max_pdu_bytes, is_user_accepted=is_proven)

@@ -19,7 +19,7 @@ from drimbox.auth.policy import USER_IDENTITY
 from drimbox.auth.users import NOBODY, Passcode, Users, read_users
 from drimbox.dicom.user_information import IdentityKind, UserIdentity
 from drimbox.dicom_scp.turns import Turns
-from drimbox.errors import DrimboxError, Unidentified
+from drimbox.errors import DrimboxError, Unavailable, Unidentified
 from drimbox.settings import Dicom
 
 log = logging.getLogger(__name__)
@@ -73,12 +73,11 @@ class Identities:
         self._right: OrderedDict[bytes, float] = OrderedDict()  # until when, in ticks
         self._lock = threading.Lock()
 
-    def is_busy(self, address: str) -> bool:
-        """Has this address so many checks waiting that it must come again?"""
-        return self._waiting[address] >= _MOST_WAITING
-
     async def prove(self, identity: UserIdentity | None, address: str, settings: Dicom) -> bool:
-        """Was the identity accepted (True), or only passed over? Raises Unidentified."""
+        """Was the identity accepted (True), or only passed over? Raises Unidentified.
+
+        Raises Unavailable when its address has so many checks waiting that it must come again.
+        """
         if identity is None or settings.users is None:
             return False
         if identity.kind not in _NAMED:
@@ -110,6 +109,8 @@ class Identities:
         if self._is_remembered(known):
             return True
         with self._lock:
+            if self._waiting[address] >= _MOST_WAITING:
+                raise Unavailable(USER_IDENTITY, f"more than {_MOST_WAITING} checks of one address at once")
             self._waiting[address] += 1
         try:
             async with self._turns.turn(address):
