@@ -90,6 +90,8 @@ def send(
     tls_certificate: Annotated[Path | None, typer.Option("--tls-certificate", help="PEM to show.")] = None,
     tls_key: Annotated[Path | None, typer.Option("--tls-key", help="PEM of its key.")] = None,
     tls_name: Annotated[str, typer.Option("--tls-name", help="Name in the other certificate, if not HOST.")] = "",
+    user: Annotated[str, typer.Option("--user", help="User to name.")] = "",
+    passcode_file: Annotated[Path | None, typer.Option("--passcode-file", help="Passcode in its first line.")] = None,
 ) -> None:
     """C-STORE SCU, for tests and migrations: data sets go as they are in the files. Exit 1 when one was refused."""
     from drimbox.pacs.send import send_files  # brings pynetdicom in: only here
@@ -104,9 +106,10 @@ def send(
         place = Destination(
             ae_title=aet, host=host.strip("[]"), port=int(port),
             tls_ca=tls_ca, tls_certificate=tls_certificate, tls_key=tls_key, tls_name=tls_name,
+            user=user, passcode_file=passcode_file,
         )  # fmt: skip
     except ValidationError as error:
-        raise Malformed("--tls-…", "; ".join(one["msg"] for one in error.errors())) from error
+        raise Malformed("send", "; ".join(one["msg"] for one in error.errors())) from error
     total = sum(1 for _ in find_files(paths))
     said: Counter[str] = Counter()
     with show_progress() as progress:

@@ -47,7 +47,8 @@ TimeZone = Annotated[str, AfterValidator(_time_zone)]
 class Called(BaseModel):
     """Whom we call by DIMSE: under TLS where `tls_ca` is set, with a certificate of ours where `tls_certificate` is.
 
-    tls_name: the name that its certificate must have, when that is not `host`.
+    tls_name: the name that its certificate must have, when that is not `host`. user: the one we name when we open an
+    association (PS3.7 annex D.3.3.7), with the passcode in the first line of `passcode_file`, or alone.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -56,9 +57,13 @@ class Called(BaseModel):
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     tls_name: str = ""
+    user: str = ""
+    passcode_file: Path | None = None
 
     @model_validator(mode="after")
-    def _tls_is_whole(self) -> Self:
+    def _is_whole(self) -> Self:
+        if self.passcode_file is not None and not self.user:
+            raise ValueError("passcode_file is set: so must be user")
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise ValueError("of tls_certificate and tls_key, both are set or none")
         if self.tls_ca is None and (self.tls_certificate or self.tls_name):

@@ -15,11 +15,13 @@ from typing import Any, Final, TypeVar, cast
 
 from pynetdicom import AE, _config, build_context, build_role, evt
 from pynetdicom.association import Association as Established
+from pynetdicom.pdu_primitives import UserIdentityNegotiation
 from pynetdicom.transport import AssociationSocket
 
 from drimbox.dicom.command import Command, build_command
 from drimbox.dicom.pdu import build_data
 from drimbox.dicom.uid import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from drimbox.dicom.user_information import IdentityKind
 from drimbox.errors import Unavailable
 from drimbox.pacs.tunnel import tunnel
 from drimbox.settings import Destination
@@ -152,9 +154,12 @@ async def associated(
     which we propose the SCP role and no SCU role (PS3.7 annex D.3.3.4). handlers: of pynetdicom's events.
     """
     name = f"{place.ae_title} at {place.host}:{place.port}"
+    negotiated: list[Any] = [build_role(abstract, scp_role=True) for abstract in scp_of]
+    if place.user:
+        negotiated.append(await asyncio.to_thread(_identity, place, name))
     async with contextlib.AsyncExitStack() as stack:
         wire = None if place.tls_ca is None else await stack.enter_async_context(tunnel(place, name))
-        yield await stack.enter_async_context(_associated(place, calling, contexts, scp_of, handlers, name, wire))
+        yield await stack.enter_async_context(_associated(place, calling, contexts, negotiated, handlers, name, wire))
 
 
 @asynccontextmanager
@@ -162,12 +167,12 @@ async def _associated(
     place: Destination,
     calling: str,
     contexts: Iterable[tuple[str, Sequence[str]]],
-    scp_of: Iterable[str],
+    negotiated: list[Any],
     handlers: Sequence[tuple[Any, Callable[..., Any]]],
     name: str,
     wire: socket.socket | None,
 ) -> AsyncIterator[Association]:
-    """See `associated`. wire: connected already, under TLS."""
+    """See `associated`. negotiated: beside the contexts. wire: connected already, under TLS."""
     entity = _Entity(calling)
     entity.tunnel = wire
     entity.connection_timeout = entity.acse_timeout = _ASSOCIATE_S
@@ -175,7 +180,6 @@ async def _associated(
     entity.implementation_class_uid = IMPLEMENTATION_CLASS_UID
     entity.implementation_version_name = IMPLEMENTATION_VERSION_NAME
     proposed = [build_context(abstract, list(syntaxes)) for abstract, syntaxes in contexts][:MOST_CONTEXTS]
-    roles: list[Any] = [build_role(abstract, scp_role=True) for abstract in scp_of]
     thread = ThreadPoolExecutor(1, thread_name_prefix="pacs")
 
     def acknowledge(_event: object) -> None:
@@ -188,7 +192,7 @@ async def _associated(
             proposed,
             ae_title=place.ae_title,
             max_pdu=MAXIMUM_LENGTH,
-            ext_neg=roles,
+            ext_neg=negotiated,
             evt_handlers=[*handlers, (evt.EVT_DATA_RECV, acknowledge), (evt.EVT_DATA_SENT, acknowledge)],
         )
 
@@ -231,6 +235,19 @@ def _acknowledge_at_once(wire: socket.socket) -> None:
     """
     with contextlib.suppress(OSError, AttributeError):
         wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+
+
+def _identity(place: Destination, name: str) -> UserIdentityNegotiation:
+    """The user that the configuration names for `place`. Raises Unavailable."""
+    item = UserIdentityNegotiation()
+    item.user_identity_type, item.primary_field = IdentityKind.NAME.value, place.user.encode("utf-8")
+    if place.passcode_file is not None:
+        try:
+            first = place.passcode_file.read_bytes().partition(b"\n")[0].rstrip(b"\r")
+        except OSError as error:
+            raise Unavailable(name, f"its passcode_file cannot be read (errno {error.errno})") from error
+        item.user_identity_type, item.secondary_field = IdentityKind.NAME_AND_PASSCODE.value, first
+    return item
 
 
 def _with_last(pieces: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:

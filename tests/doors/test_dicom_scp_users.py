@@ -21,6 +21,9 @@ from raw_scu import CT, EXPLICIT, RawScu, build_request
 from drimbox.auth.users import new_passcode, write_users
 from drimbox.dicom.pdu import Pdu, read_associate_accept
 from drimbox.dicom.user_information import IdentityKind, UserIdentity, UserInformation
+from drimbox.errors import Unavailable
+from drimbox.pacs.client import ArchiveScu
+from drimbox.settings import Destination
 
 SECRET = b"correct horse battery"
 REJECTED = (Pdu.ASSOCIATE_RJ, bytes((0, 1, 2, 1)))  # PS3.7 D.3.3.7: permanent, from the ACSE, no reason told
@@ -185,6 +188,24 @@ def test_dcmtk(stage: Stage, tmp_path: Path) -> None:
     assert is_rejected("--user", "ct1")
     assert is_rejected("--jwt", str(token))
     assert not is_rejected("--user", "ct1", "--password", SECRET.decode(), "--pos-response")
+
+
+def test_we_name_the_user_that_the_configuration_has_for_the_other_end(stage: Stage, tmp_path: Path) -> None:
+    host, port = stage.place
+    (tmp_path / "right").write_bytes(SECRET + b"\r\nof ct1\n")
+    (tmp_path / "wrong").write_text("another passcode")
+
+    def echo(**user: Any) -> None:
+        place = Destination(ae_title="DRIMBOX", host=host, port=port, **user)
+        asyncio.run(ArchiveScu(place, "SENDER", 10, 10).echo())
+
+    echo()
+    echo(user="ct1", passcode_file=tmp_path / "right")
+    for wrong in (tmp_path / "wrong", tmp_path / "absent", None):
+        with pytest.raises(Unavailable):
+            echo(user="ct1", passcode_file=wrong)
+    with pytest.raises(ValueError, match="passcode_file"):
+        echo(passcode_file=tmp_path / "right")
 
 
 # --- A whole node -----------------------------------------------------------------------------------------------------
