@@ -15,12 +15,12 @@ from drimbox import clock
 from drimbox.dicom.scan import Summary
 from drimbox.dmp.client import DmpClient
 from drimbox.dmp.vihf import Speaker
-from drimbox.errors import Conflict, DrimboxError, Malformed, TooLarge, Unavailable, Unidentified
+from drimbox.errors import Conflict, DrimboxError, Malformed, NotFound, TooLarge, Unavailable, Unidentified
 from drimbox.flows.admit import Admit
 from drimbox.flows.ingest import Ingest
 from drimbox.kos.manifest import Manifest, ManifestSeries
 from drimbox.kos.read import read_manifest
-from drimbox.model import Code, Credentials, Identifier, Professional, Structure
+from drimbox.model import Code, Credentials, Exam, Identifier, Professional, Structure
 from drimbox.peers.known import locate
 from drimbox.peers.wado_client import Incoming, PeerClient
 from drimbox.settings import Settings
@@ -28,6 +28,8 @@ from drimbox.storage.archive import Outcome
 from drimbox.storage.visits import Visit, Visits
 from drimbox.xds import codes
 from drimbox.xds.answers import Listed
+from drimbox.xds.cda_body import ReportBody, read_body
+from drimbox.xds.entry import exam_references
 
 log = logging.getLogger(__name__)
 
@@ -152,6 +154,27 @@ class Consult:
             "complete": all(event.is_set() for event in landing.series.values()),
         }
 
+    async def report(self, credentials: Credentials, visit_id: str) -> ReportBody:
+        """The report of the exam of a visit, as the DMP has it: what shares the accession number of the manifest.
+
+        Failing that, the study. It is fetched anew each time, and not kept. Raises NotFound, Conflict when it is of
+        another patient (P16), Unavailable, and as `read_body`.
+        """
+        visit = await self.visits.find(visit_id)
+        await self.admit.images(credentials, visit.study_uid, "report of a visit")
+        manifest = await asyncio.to_thread(read_manifest, visit.manifest)
+        ins = manifest.patient.ins
+        if ins is None:
+            raise NotFound("report", "the manifest carries no INS: nobody can be asked for it")
+        references = exam_references(Exam(manifest.study_uid, manifest.accession))
+        found = await self.dmp.find_by_reference(ins, self._speaker(), *references)
+        listed = max(filter(_is_report, found), key=lambda one: one.created, default=None)
+        if listed is None:
+            raise NotFound("report", "the DMP lists none of this exam")
+        cda = await self.dmp.fetch(listed, self._speaker())
+        who = f"{manifest.patient.family} {manifest.patient.given}"
+        return await asyncio.to_thread(read_body, cda, (listed.title, who, listed.institution), ins.value)
+
     async def _landing(self, visit: Visit) -> Landing:
         """How far the visit's images have come; they are fetched again when the node was restarted since."""
         if visit.visit_id not in self.landings:
@@ -260,6 +283,12 @@ def _study(listed: Listed) -> str:
         if reference.endswith(f"^{codes.REFERENCE_STUDY}"):
             return reference.partition("^")[0]
     return ""
+
+
+def _is_report(listed: Listed) -> bool:
+    """A CDA; what signs a submission is XML too."""
+    coded = listed.format_code.value if listed.format_code else ""
+    return listed.mime_type in ("text/xml", "application/xml") and coded != codes.FORMAT_SIGNATURE.value
 
 
 def _shown(listed: Listed) -> dict[str, Any]:

@@ -206,6 +206,13 @@ def create_api(
         """How far it has come."""
         return VisitProgress.model_validate(await consult.progress(_credentials(request), visit_id))
 
+    @api.head("/api/v1/visits/{visit_id}/report", include_in_schema=False)
+    @api.get("/api/v1/visits/{visit_id}/report", response_class=Response)
+    async def visit_report(request: Request, visit_id: str) -> Response:
+        """The report the DMP has of the exam of a visit, as above."""
+        body = await consult.report(_credentials(request), visit_id)
+        return Response(body.content, media_type=body.media_type, headers=_shown_as(body.media_type))
+
     @api.head("/health/live", include_in_schema=False)
     @api.get("/health/live")
     async def live() -> Response:

@@ -78,6 +78,11 @@ class Dmp:
         """What it holds, of one patient (CX) or of all, in order of arrival; without what signs the others."""
         return [held for held in self._store.by_patient(patient_id) if held.mime_type != "text/xml"]
 
+    def take(self, holding: Holding) -> None:
+        """Keep a document that came another way than by ITI-41."""
+        with self._store.transaction():
+            self._store.add(holding)
+
     def forget(self) -> None:
         """Start anew: no document, no id seen, nothing counted, no misbehaviour left."""
         self._store.forget()

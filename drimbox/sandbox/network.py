@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any, Final
+from uuid import uuid4
 
 from rich.console import Console
 
@@ -28,8 +29,9 @@ from drimbox.sandbox.certificates import SandboxCertificates, make_certificates
 from drimbox.sandbox.dmp import RunningDmp
 from drimbox.sandbox.dmp import serve as serve_dmp
 from drimbox.sandbox.nodes import RunningNode, ask, free_port, new_node
+from drimbox.sandbox.pfi import file_report
 from drimbox.sandbox.psc import create_psc
-from drimbox.sandbox.ris import PATIENT, STRUCTURE, Study, build_oru, send_report
+from drimbox.sandbox.ris import PATIENT, STRUCTURE, Study, build_oru, cda_of, send_report
 from drimbox.sandbox.verify import Verdict, verify_visit
 
 _WAIT_S: Final = 120.0
@@ -57,6 +59,7 @@ class Sandbox:
             acknowledgement = await asyncio.to_thread(send_report, "127.0.0.1", self.source.hl7_port, report)
             if "MSA|AA|" not in acknowledgement:
                 raise Unavailable("source node", "the report was not accepted: see its log")
+            file_report(self.dmp.app, cda_of(report), f"2.25.{uuid4().int}", f"{clock.now():%Y%m%d%H%M%S}")
             await self._published(study_uid)
             visits.append(await self._visit(study_uid))
         return Walk(sent, visits)

@@ -80,6 +80,11 @@ def build_mdm(
     return "".join(lines).encode()
 
 
+def cda_of(oru: bytes) -> bytes:
+    """The CDA in a message `build_oru` or `build_mdm` wrote."""
+    return base64.b64decode(oru.split(b"^Base64^", 1)[1].split(b"|", 1)[0].split(b"\r", 1)[0])
+
+
 def send_report(host: str, port: int, message: bytes, timeout_s: float = 60.0) -> str:
     """Send one message by MLLP and return its acknowledgement. Raises Unavailable after `timeout_s` in all."""
     deadline = time.monotonic() + timeout_s

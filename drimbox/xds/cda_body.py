@@ -13,7 +13,7 @@ from typing import Final
 
 from lxml import etree
 
-from drimbox.errors import Malformed, NotAcceptable, NotFound, TooLarge
+from drimbox.errors import Conflict, Malformed, NotAcceptable, NotFound, TooLarge
 from drimbox.xds.cda_page import CDA, build_page, build_text_page, text_of
 
 _MAX_MARKS: Final = 400_000  # tags and attributes: each costs some 100 bytes of tree
@@ -21,6 +21,7 @@ _TOKEN: Final = b"@drimbox-run-%d@"
 _TOKENS: Final = re.compile(r"@drimbox-run-(\d+)@", re.ASCII)
 # Base64 past what libxml2 takes as one text, its line ends written as references or not: no prose has such a run.
 _RUN: Final = re.compile(rb"(?<![A-Za-z0-9+/=\s&#;])[A-Za-z0-9+/=\s&#;]{65536,}")
+_INS: Final = "1.2.250.1.213.1.4."  # NIR and NIA, true and of tests
 _BLANK: Final = re.compile(r"\s+|&#x?[0-9a-fA-F]+;")
 _BEGINS: Final = {
     "application/pdf": (b"%PDF-",),
@@ -38,14 +39,17 @@ class ReportBody:
     content: bytes
 
 
-def read_body(cda: bytes, heading: Sequence[str] = ()) -> ReportBody:
+def read_body(cda: bytes, heading: Sequence[str] = (), ins: str = "") -> ReportBody:
     """Read what a person is meant to read of a CDA.
 
-    heading: lines to write above a text: whose report it is, and of whom. A document within (level 1) has its own.
-    Raises Malformed, TooLarge, NotFound when there is no body, NotAcceptable when it is in a form nobody can show here.
+    heading: lines to write above a text: whose report it is, and of whom. A document within (level 1) has its own. ins:
+    the matricule of the patient in context, where there is one. Raises Malformed, TooLarge, Conflict when the CDA is of
+    another patient (P16), NotFound when there is no body, NotAcceptable when it is in a form nobody can show here.
     """
     runs: list[bytes] = []
     root = _parse(cda, runs)
+    if ins and ins not in _matricules(root):
+        raise Conflict("report", "it is of another patient than the one in context: it is not shown")
     whole = root.find(f"{CDA}component/{CDA}nonXMLBody/{CDA}text")
     if whole is not None:
         media_type = (whole.get("mediaType") or "text/plain").lower()
@@ -59,6 +63,12 @@ def read_body(cda: bytes, heading: Sequence[str] = ()) -> ReportBody:
     if structured is None:
         raise NotFound("report", "its CDA has no body")
     return _page(build_page(structured, heading, lambda media: _picture(media, runs)))
+
+
+def _matricules(root: etree._Element) -> set[str]:
+    """The INS of the patients a CDA is about."""
+    ids = root.iterfind(f"{CDA}recordTarget/{CDA}patientRole/{CDA}id")
+    return {node.get("extension", "") for node in ids if node.get("root", "").startswith(_INS)}
 
 
 def _page(content: bytes) -> ReportBody:

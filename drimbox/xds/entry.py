@@ -129,7 +129,7 @@ def describe_manifest(
         ),
         confidentiality=(codes.NORMAL, *confidentiality_codes(report.confidentiality)),
         events=_events(exam, modalities),
-        reference_ids=_references(exam),
+        reference_ids=exam_references(exam),
         service_start=hl7_time_to_utc(exam.started),
         service_stop=hl7_time_to_utc(exam.stopped),
     )
@@ -302,7 +302,7 @@ def _events(exam: Exam, modalities: tuple[str, ...]) -> tuple[Code, ...]:
     return tuple({(code.value, code.scheme): code for code in [*acts, *ways, *regions]}.values())
 
 
-def _references(exam: Exam) -> tuple[str, ...]:
+def exam_references(exam: Exam) -> tuple[str, ...]:
     """referenceIdList: how the report, the order and the manifest find each other (ITI TF-3 §4.2.3.2.28)."""
     references = [f"{exam.study_uid}^^^^{codes.REFERENCE_STUDY}"]
     for identifier, kind in ((exam.accession, codes.REFERENCE_ACCESSION), (exam.order, codes.REFERENCE_ORDER)):

@@ -1,6 +1,7 @@
 """The viewer in a real browser, on a real node: opened, scrolled, windowed."""
 
 import asyncio
+import dataclasses
 import os
 import shutil
 import subprocess
@@ -14,7 +15,9 @@ from network import AT, eventually, get, running
 
 from drimbox.pacs.store import send_files
 from drimbox.portal.site import BUILT
-from drimbox.sandbox.ris import Study
+from drimbox.sandbox.network import open_network
+from drimbox.sandbox.pfi import file_report
+from drimbox.sandbox.ris import PATIENT, Study, build_oru, cda_of
 from drimbox.sandbox.ris_document import build_cda
 
 VIEWER = Path(__file__).parents[2] / "viewer"
@@ -66,6 +69,20 @@ async def test_an_exam_is_opened_from_a_manifest_in_a_file_in_chromium(tmp_path)
         peers = {"known": [{"name": "source", "url": f"{source.node.url}/dicom-web"}]}
         async with running(tmp_path / "consumer", peers=peers) as consumer:
             await in_chromium("given", consumer, FILE=str(medium))
+
+
+async def test_the_report_of_an_exam_made_elsewhere_comes_from_the_dmp(tmp_path):
+    async with open_network(tmp_path) as network:
+        [visit] = (await network.walk(Path(str(files("drimbox.sandbox") / "study")))).visits
+        address = f"{network.consumer.url}/api/v1/visits/{visit['visit_id']}/report"
+        status, pdf = await asyncio.to_thread(get, address)
+        assert (status, pdf[:5]) == (200, b"%PDF-")
+        stranger = dataclasses.replace(PATIENT, ins=dataclasses.replace(PATIENT.ins, value="155024612345645"))
+        study = network.dmp.app.documents()[0]
+        # Filed under the right patient, shared by its references, and about somebody else: it is not shown.
+        wrong = cda_of(build_oru(Study(visit["study_uid"]), AT, patient=stranger))
+        file_report(network.dmp.app, wrong, "1.2.3.4.5", "20991231000000", patient_id=study.patient_id)
+        assert (await asyncio.to_thread(get, address))[0] == 409
 
 
 def in_words(cda):

@@ -6,7 +6,7 @@ import re
 import pytest
 from lxml import html
 
-from drimbox.errors import Malformed, NotAcceptable, NotFound, TooLarge
+from drimbox.errors import Conflict, Malformed, NotAcceptable, NotFound, TooLarge
 from drimbox.xds.cda_body import read_body
 
 PDF = b"%PDF-1.4\n" + bytes(range(256)) * 4
@@ -95,6 +95,16 @@ def test_what_is_not_what_it_is_called_is_not_shown(content, attributes, refusal
 def test_what_is_no_report_is_refused(cda, refusal):
     with pytest.raises(refusal):
         read_body(cda)
+
+
+def test_a_report_of_another_patient_than_the_one_in_context_is_not_shown():
+    ids = '<id root="1.2.250.1.213.1.4.10" extension="279035121518989"/><id root="1.2.3" extension="155024612345645"/>'
+    patient = f"<recordTarget><patientRole>{ids}</patientRole></recordTarget>"
+    cda = document(f'{patient}<component><nonXMLBody><text mediaType="text/plain">x</text></nonXMLBody></component>')
+    assert read_body(cda, ins="279035121518989").content
+    for other in ("155024612345645", "1", "279035121518988"):
+        with pytest.raises(Conflict):
+            read_body(cda, ins=other)
 
 
 # --- Level 3 --------------------------------------------------------------------------------------------------------

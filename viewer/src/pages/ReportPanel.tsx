@@ -1,23 +1,23 @@
 import { useEffect, useRef } from 'preact/hooks';
 import { checkReport } from '../api/checkReport';
-import { reportAddress } from '../api/reportAddress';
 import { say } from '../words/say';
 import { NoticePanel } from './NoticePanel';
 import { useAnswer } from './useAnswer';
 
 interface Props {
-  studyUid: string;
+  /** Where it is. */
+  address: string;
   onClose: () => void;
 }
 
 /** The report over the images, in a frame: it is a document of its own, which this page never reads. */
-export function ReportPanel({ studyUid, onClose }: Props) {
+export function ReportPanel({ address, onClose }: Props) {
   const { value: isThere, notice, ask } = useAnswer<true>();
   const close = useRef<HTMLButtonElement>(null);
   useEffect(() => {
     close.current?.focus();
-    ask(() => checkReport(studyUid));
-  }, [studyUid]);
+    ask(() => checkReport(address));
+  }, [address]);
   const isAbsent = notice?.status === 404;
   return (
     <section
@@ -31,7 +31,7 @@ export function ReportPanel({ studyUid, onClose }: Props) {
       <div class="heading">
         <h2>{say('report')}</h2>
         {isThere && (
-          <a class="button" href={reportAddress(studyUid)} target="_blank" rel="noreferrer">
+          <a class="button" href={address} target="_blank" rel="noreferrer">
             {say('openApart')}
           </a>
         )}
@@ -45,7 +45,7 @@ export function ReportPanel({ studyUid, onClose }: Props) {
           notice={isAbsent ? { ...notice, title: say('reportAbsent'), detail: say('reportAbsentDetail') } : notice}
         />
       )}
-      {isThere && <iframe src={reportAddress(studyUid)} title={say('report')} />}
+      {isThere && <iframe src={address} title={say('report')} />}
     </section>
   );
 }

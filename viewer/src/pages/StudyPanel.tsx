@@ -10,8 +10,7 @@ interface Props {
   root: string;
   shown: (string | undefined)[];
   onOpen: (series: Series) => void;
-  /** Absent where the report is not held: images on loan come without it. */
-  onReport?: ((studyUid: string) => void) | undefined;
+  onReport: (studyUid: string) => void;
 }
 
 /** One study in the list on the left: what it is, how far it has landed, its series. */
@@ -22,7 +21,7 @@ export function StudyPanel({ state, root, shown, onOpen, onReport }: Props) {
     <section class="study">
       <h2>{study?.description || say('study')}</h2>
       <p class="muted">{study && formatDate(study.date)}</p>
-      {study && onReport && (
+      {study && (
         <button type="button" class="read" onClick={() => onReport(study.studyUid)}>
           {say('report')}
         </button>

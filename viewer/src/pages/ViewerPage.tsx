@@ -1,4 +1,5 @@
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
+import { reportAddress } from '../api/reportAddress';
 import { dicomwebRoot } from '../study/dicomwebRoot';
 import { formatName } from '../study/formatName';
 import { mayHaveImages } from '../study/mayHaveImages';
@@ -88,7 +89,7 @@ export function ViewerPage({ address }: { address: Address }) {
             root={root}
             shown={shownSeries.map((shown) => shown?.seriesUid)}
             onOpen={open}
-            onReport={address.visit ? undefined : setRead}
+            onReport={setRead}
           />
         ))}
       </aside>
@@ -116,7 +117,7 @@ export function ViewerPage({ address }: { address: Address }) {
               onActivate={() => setActive(pane)}
             />
           ))}
-          {read && <ReportPanel studyUid={read} onClose={() => setRead('')} />}
+          {read && <ReportPanel address={reportAddress(read, address.visit)} onClose={() => setRead('')} />}
           {hasNothing && (
             <div class="cover">
               <NoticePanel notice={notice ?? nothingNotice(studies.length > 0)} onRetry={notice && retry} />

@@ -76,7 +76,7 @@ export const en: Words = {
   openApart: 'Open apart',
   close: 'Close',
   reportAbsent: 'No report',
-  reportAbsentDetail: 'The DRIMbox does not hold the report of this exam, or it was cancelled.',
+  reportAbsentDetail: 'Neither the DRIMbox nor the national record has the report of this exam, or it was cancelled.',
   loading: 'Loading…',
   loadingImage: 'Loading the image…',
   landing: 'Images are arriving…',

@@ -79,7 +79,7 @@ export const fr = {
   openApart: 'Ouvrir à part',
   close: 'Fermer',
   reportAbsent: 'Pas de compte rendu',
-  reportAbsentDetail: 'La DRIMbox ne détient pas le compte rendu de cet examen, ou il a été annulé.',
+  reportAbsentDetail: 'Ni la DRIMbox ni le DMP n’ont le compte rendu de cet examen, ou il a été annulé.',
   // states
   loading: 'Chargement…',
   loadingImage: 'Chargement de l’image…',
