@@ -6,6 +6,7 @@ Elements are chosen by their root, their qualifier or their namespace; never by 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 
 from lxml import etree
 
@@ -296,6 +297,7 @@ def _instance_id(node: etree._Element | None) -> Identifier | None:
     return Identifier(node.get("extension", ""), node.get("root", ""))
 
 
+@cache  # of the paths in this file
 def _path(path: str) -> str:
     return "/".join(_V3 + step for step in path.split("/"))
 

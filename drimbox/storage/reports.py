@@ -5,7 +5,8 @@ second only.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, replace
+from dataclasses import fields as fields_of
+from dataclasses import replace
 from typing import Final
 
 import orjson
@@ -20,6 +21,7 @@ from drimbox.storage.outbox import Outbox
 from drimbox.storage.versions import Known, related_keys, report_keys, succession
 
 _REPORT: Final = TypeAdapter(Report)
+_WRITTEN: Final = tuple(field.name for field in fields_of(Report) if field.name not in ("message", "cda"))
 _Select = Callable[[str, Values], Iterable[Row]]
 _MAX_RELATED: Final = 200  # versions of one report, and reports of one exam
 
@@ -199,9 +201,7 @@ class Reports:
 
 def write_fields(report: Report) -> bytes:
     """A report as it was read, without message and CDA: `read_fields` reads it."""
-    fields = asdict(report)
-    del fields["message"], fields["cda"]
-    return orjson.dumps(fields)
+    return orjson.dumps({name: getattr(report, name) for name in _WRITTEN})
 
 
 def read_fields(fields: bytes, message: bytes = b"", cda: bytes = b"") -> Report:

@@ -1,4 +1,4 @@
-"""Figures, side by side with the peers: `scripts/bench ingest`, `find`, `pixels`, `qido`, `serve`."""
+"""Figures, side by side with the peers: `scripts/bench ingest`, `find`, `pixels`, `publish`, `qido`, `serve`."""
 
 import argparse
 import sys
@@ -9,6 +9,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import find
 import ingest
 import pixels
+import publish
 import qido
 import serve
 
@@ -16,7 +17,8 @@ import serve
 def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, module in (("ingest", ingest), ("find", find), ("pixels", pixels), ("qido", qido), ("serve", serve)):
+    for module in (ingest, find, pixels, publish, qido, serve):
+        name = module.__name__
         command = commands.add_parser(name, help=(module.__doc__ or "").partition("\n")[0])
         module.add_arguments(command)
         command.set_defaults(main=module.main)
