@@ -46,6 +46,13 @@ async def report(site: Site, study: Study = EXAM, **options: Any) -> None:
     assert "MSA|AA|" in await asyncio.to_thread(send_report, "127.0.0.1", site.node.hl7_port, message)
 
 
+async def notice(site: Site) -> None:
+    """The RIS says that the exam changed, not how: OMI^O23."""
+    lines = ("MSH|^~\\&|RIS|CENTRE|BOX|SITE|20260102||OMI^O23^OMI_O23|78|P|2.5.1", "ORC|NW", f"IPC|ACC1|RP|{STUDY}")
+    message = "\r".join(lines).encode()
+    assert "MSA|AA|" in await asyncio.to_thread(send_report, "127.0.0.1", site.node.hl7_port, message)
+
+
 async def owed(site: Site, reason: str, state: str) -> dict[str, Any]:
     """The job that says so."""
 
@@ -162,7 +169,7 @@ async def test_what_the_pacs_lost_leaves_the_manifest_and_what_was_rejected_does
         await acquire(tmp_path, site.node.dicom_port, "NODE", rejection_note("113001", images[0]))
         await eventually(lambda: shown(dmp) == uids(*images[1:]))
         remove(archive, images[1])
-        await report(site, status="C")
+        await notice(site)
         await eventually(lambda: shown(dmp) == uids(images[2]))
         assert traced(site, "retrieve", "from the PACS") == 1
         remove(archive, images[0])
