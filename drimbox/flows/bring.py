@@ -22,6 +22,10 @@ log = logging.getLogger(__name__)
 
 _OURSELVES: Final = Credentials("operator", "127.0.0.1")
 _SHORT_QUEUE: Final = 10
+_MOST_ERRANDS: Final = 100
+"""Each knows the UIDs that are missing. After a long outage the other exams wait in the outbox, and the PACS is not
+asked about all of them at once."""
+_OUTSIDE: Final = 20
 
 
 @dataclass
@@ -61,8 +65,11 @@ class Bring:
         return any(text(study, "0020000D") != study_uid for study in found)
 
     def place(self, study_uid: str) -> int:
-        """How far the errand for a study is from its turn: 0 without one, 1 when it runs or is among the next."""
-        return 1 + self._queue.qsize() // _SHORT_QUEUE if study_uid in self._errands else 0
+        """How far a study is from its turn: 0 when it may ask for one, 1 when it runs or is among the next."""
+        ahead = 1 + self._queue.qsize() // _SHORT_QUEUE
+        if study_uid in self._errands:
+            return ahead
+        return ahead + _OUTSIDE if len(self._errands) >= _MOST_ERRANDS else 0
 
     def have(self, study_uid: str, listing: Listing, known: frozenset[str]) -> bool:
         """Is all that the PACS lists known here? If not, see to it that it comes.

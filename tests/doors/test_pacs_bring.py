@@ -173,6 +173,18 @@ def test_the_node_stops_in_the_middle_of_an_errand(tmp_path: Path) -> None:
         on_the_loop(house, story)
 
 
+def test_after_an_outage_only_so_many_wait_for_their_turn(tmp_path: Path) -> None:
+    with open_house(tmp_path / "house") as house:
+        made = settings(Archive("PACS", 104))
+        bring = Bring(Fetch(house.ingest, made), made.pacs)
+        for number in range(100):
+            assert not bring.place(f"1.2.{number}")
+            assert not bring.have(f"1.2.{number}", LISTING, frozenset())
+        assert bring.place("1.2.1000") > bring.place("1.2.99") > 1
+        bring.forget("1.2.5")
+        assert not bring.place("1.2.1000")
+
+
 @needs_dcmqrscp
 def test_a_study_is_listed_level_by_level(tmp_path: Path) -> None:
     with centre(tmp_path, dcmqrscp) as (house, archive):
