@@ -19,7 +19,7 @@ from drimbox.dicomweb.request import Request
 from drimbox.dicomweb.wado import read_frame_list
 from drimbox.errors import Malformed, NotAcceptable, NotFound, TooLarge
 from drimbox.flows.ahead import in_order
-from drimbox.flows.render import HTML, PLAIN_TEXT, Picture, Reader, Render, Shown, check_shown
+from drimbox.flows.render import HTML, PLAIN_TEXT, Picture, Reader, Render, Shown, check_frames, check_shown
 from drimbox.model import InstanceRef
 from drimbox.pixels.drawing import GIF, MOST_SIDE, PICTURES, QUALITY, Drawing, Profile, Region
 from drimbox.pixels.grayscale import Window, as_function
@@ -63,6 +63,7 @@ class Rendered:
         drawing, state = read_drawing(request.parameters), read_state_name(request.parameters)
         shown = await self.render.shown(request.credentials, study, series, sop)
         if sop:
+            check_frames(shown[0], frames)
             check_shown(shown[0])
         shown = [one for one in shown if one.media_types]
         one = bool(sop) and len(frames) <= 1
@@ -101,12 +102,13 @@ class Rendered:
         drawing = read_drawing(request.parameters)
         size = drawing.size or (THUMBNAIL_SIDE, THUMBNAIL_SIDE)
         shown = await self.render.shown(request.credentials, study, series, sop)
+        check_frames(shown[0], frames)
         choice = choose_rendered(request.accept, PICTURES, one=True)
         headers, unchanged = _validated(request, shown, [0, *frames])
         if unchanged:
             return Answer(304, headers)
         small = replace(drawing, size=size, media_type=choice.media_type, overlays=False)
-        picture = await self.render.thumbnail(shown, frames, small)
+        picture = await self.render.thumbnail(request.credentials, shown, frames, small)
         headers.append((b"content-type", choice.media_type.encode()))
         return Answer(200, headers, await self.render.draw_thumbnail(picture))
 
@@ -130,14 +132,14 @@ class Rendered:
                 length, read = await self.render.video(shown)
             return [_Part(choice.media_type, f"{location}/rendered", partial(read, 0, length), length, read)]
         if state and shown.kind == "image":
-            picture = await self.render.under_state(shown, *state, frames, drawing)
+            picture = await self.render.under_state(request.credentials, shown, state, frames, drawing)
             return [_Part(choice.media_type, _location(location, frames), partial(self._draw, picture), None)]
         # Frames that were asked for are pictures of their own, unless they are to move.
         wanted = [(number,) for number in frames] if frames and drawing.media_type != GIF else [tuple(frames)]
         return [
             _Part(choice.media_type, _location(location, numbers), partial(self._draw, picture), None)
             for numbers in wanted
-            for picture in await self.render.pictures(shown, numbers, drawing)
+            for picture in await self.render.pictures(request.credentials, shown, numbers, drawing)
         ]
 
     async def _draw(self, picture: Picture) -> AsyncGenerator[bytes | bytearray, None]:

@@ -79,7 +79,9 @@ class Render:
         offers = await self.retrieve.instances(credentials, study, series, sop)
         return [_shown(offer.held) for offer in offers]
 
-    async def pictures(self, shown: Shown, frame_numbers: Sequence[int], drawing: Drawing) -> list[Picture]:
+    async def pictures(
+        self, credentials: Credentials, shown: Shown, frame_numbers: Sequence[int], drawing: Drawing
+    ) -> list[Picture]:
         """What is to be drawn of an image, or of what a presentation state is about.
 
         frame_numbers: those that were asked for; none: all in a GIF, else the one in the middle. Raises NotFound.
@@ -89,33 +91,37 @@ class Render:
         header = await asyncio.to_thread(self._header, shown.held)
         found: list[Picture] = []
         for ref, frames in referenced_images(header):
-            for image in await self._images(ref):
+            for image in await self._images(credentials, ref):
                 found.append(_under(header, image, frame_numbers or frames, drawing))
         if not found:
             raise NotFound("image", "none of the images this presentation state is about is held here")
         return found
 
     async def under_state(
-        self, shown: Shown, series: str, sop: str, frame_numbers: Sequence[int], drawing: Drawing
+        self, credentials: Credentials, shown: Shown, name: tuple[str, str], frames: Sequence[int], drawing: Drawing
     ) -> Picture:
-        """An image as a presentation state of its study wants it. series, sop: of the state. Raises NotFound."""
+        """An image as a presentation state of its study wants it. name: its series and itself. Raises NotFound."""
         ref = shown.held.ref
-        for held in await self.retrieve.archive.held(ref.study_uid, series, sop):
-            header = await asyncio.to_thread(self._header, held) if held.sop_class_uid in STATES else Item()
+        for offer in await self.retrieve.pointed_at(credentials, ref.study_uid, *name):
+            is_state = offer.held.sop_class_uid in STATES
+            header = await asyncio.to_thread(self._header, offer.held) if is_state else Item()
             if any(image == ref for image, _ in referenced_images(header)):
-                return _under(header, shown, frame_numbers, drawing)
+                return _under(header, shown, frames, drawing)
         raise NotFound("presentation state", "none of this study is about this image")
 
-    async def _images(self, ref: InstanceRef) -> list[Shown]:
+    async def _images(self, credentials: Credentials, ref: InstanceRef) -> list[Shown]:
         """The image of a presentation state, in the study whoever asks was admitted to."""
-        held = await self.retrieve.archive.held(ref.study_uid, ref.series_uid, ref.sop_uid)
-        return [shown for shown in map(_shown, held) if shown.kind == "image" and shown.media_types]
+        offers = await self.retrieve.pointed_at(credentials, ref.study_uid, ref.series_uid, ref.sop_uid)
+        found = (_shown(offer.held) for offer in offers)
+        return [shown for shown in found if shown.kind == "image" and shown.media_types]
 
     def _header(self, held: Held) -> Item:
         with self.retrieve.archive.open(held) as file:
             return read_header(open_data_set(file, Limits()))
 
-    async def thumbnail(self, shown: Sequence[Shown], frame_numbers: Sequence[int], drawing: Drawing) -> Picture:
+    async def thumbnail(
+        self, credentials: Credentials, shown: Sequence[Shown], frame_numbers: Sequence[int], drawing: Drawing
+    ) -> Picture:
         """What stands for all these, as one picture: of the middle of the first series of images, else a sign.
 
         PS3.18 §10.4.3.3.4 leaves to us what it is, so there is one for whatever is held.
@@ -126,7 +132,7 @@ class Render:
             return sign
         try:
             middle = frame_numbers[:1] or ((one.held.number_of_frames + 1) // 2,)
-            return (await self.pictures(one, middle if one.kind == "image" else (), drawing))[0]
+            return (await self.pictures(credentials, one, middle if one.kind == "image" else (), drawing))[0]
         except (NotFound, NotAcceptable):
             return sign
 
@@ -225,6 +231,12 @@ def _shown(held: Held) -> Shown:
     if 1 < held.number_of_frames <= MOST_CINE_FRAMES:
         return Shown(held, "image", (GIF, JPEG, PNG))
     return Shown(held, "image", (JPEG, PNG, GIF))
+
+
+def check_frames(shown: Shown, frame_numbers: Sequence[int]) -> None:
+    """Raise NotFound when frames are asked of what has none."""
+    if frame_numbers and shown.kind not in ("image", "state"):
+        raise NotFound("frame", "this instance is no image")
 
 
 def check_shown(shown: Shown) -> Shown:

@@ -165,6 +165,13 @@ class Retrieve:
         await self.admit.images(credentials, study, f"{what} {series}".strip())
         return await self._listed(credentials, study, await self._held(study, series, sop))
 
+    async def pointed_at(self, credentials: Credentials, study: str, series: str, sop: str = "") -> list[Offer]:
+        """What an instance that was given points at, as far as the same credentials may have it; perhaps nothing."""
+        try:
+            return await self._listed(credentials, study, await self._held(study, series, sop))
+        except NotFound:
+            return []
+
     async def _listed(self, credentials: Credentials, study: str, offers: list[Offer]) -> list[Offer]:
         """Those that the manifest lists which was named, if one was. Raises NotFound when it lists none of them."""
         if self.named is not None and credentials.manifest_uid:

@@ -214,6 +214,9 @@ def test_a_frame_that_is_not_there(box: Box) -> None:
     assert box.get(f"{CINE}/frames/6/rendered", "image/png").status == 404
     assert box.get(f"{CINE}/frames/0/rendered", "image/png").status == 404
     assert box.get(f"{path_of('ct')}.9/rendered", "image/png").status == 404
+    for path in (path_of("report"), PDF, VIDEO):
+        for form in ("rendered", "thumbnail"):
+            assert box.get(f"{path}/frames/1/{form}", "*/*").status == 404
 
 
 def test_a_presentation_state_is_its_image_as_it_says(box: Box) -> None:
