@@ -34,11 +34,15 @@ class GroupCommit(Generic[Work, Result]):
         self._queue.put((work, future))
         return future
 
-    async def wait(self, work: Work) -> Result:
-        """As `submit`, for a coroutine: all of a group that wait on one loop are woken up at once."""
+    def begin(self, work: Work) -> "asyncio.Future[Result]":
+        """As `submit`, on a loop: all of a group that wait on one loop are woken up at once."""
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._queue.put((work, future))
-        return await future
+        return future
+
+    async def wait(self, work: Work) -> Result:
+        """Return once `work` is durable."""
+        return await self.begin(work)
 
     def _run(self) -> None:
         stopping = False

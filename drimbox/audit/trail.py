@@ -4,6 +4,7 @@ One JSON line a trace, chained: `hash` is SHA-256 over the line before it and th
 changed, taken away or put in shows at the next one. Many traces share one sync.
 """
 
+import asyncio
 import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -49,9 +50,13 @@ class Trail:
         except (orjson.JSONDecodeError, KeyError, ValueError) as error:
             raise Corrupt("trail", f"the last line of {self.path} is damaged: run drimbox verify-trail") from error
 
+    def begin(self, trace: Trace) -> "asyncio.Future[None]":
+        """Done once the trace is durable. Raises NoSpace or Unavailable then: the access must not happen."""
+        return self._group.begin(trace)
+
     async def write(self, trace: Trace) -> None:
-        """Return once the trace is durable. Raises NoSpace or Unavailable: the access must then not happen."""
-        await self._group.wait(trace)
+        """Return once the trace is durable. Raises as `begin`."""
+        await self.begin(trace)
 
     def _commit(self, traces: Sequence[Trace]) -> Sequence[None]:
         number, chained, lines = self._number, self._hash, []

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 from urllib.parse import urlencode
 
@@ -94,6 +95,11 @@ def next_page(parameters: Iterable[tuple[str, str]], query: Query) -> str:
 
 def choose_form(ranges: Sequence[MediaRange]) -> str:
     """The media type to answer a search in: JSON, or parts of XML (PS3.18 §10.6.4). Raises NotAcceptable."""
+    return _choose_form(tuple(ranges))
+
+
+@lru_cache(maxsize=256)
+def _choose_form(ranges: Sequence[MediaRange]) -> str:
     plain = [MediaRange(r.type, r.related_type, "*", r.q) for r in ranges if r.content_type != DICOM]
     offers = (Choice("", DICOM_JSON, False), Choice("", JSON, False), Choice("", DICOM_XML, True))
     best, chosen = max(((weigh(plain, offer, strict_parts=False), offer) for offer in offers), key=lambda pair: pair[0])

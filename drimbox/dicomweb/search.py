@@ -3,29 +3,30 @@
 import asyncio
 import gzip
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final, TypeVar
 
-import orjson
-
+from drimbox.dicom.attributes import Attributes
+from drimbox.dicom.found import RETRIEVE_URL, Found
 from drimbox.dicom.match import Level
 from drimbox.dicom.xml_model import build_xml
 from drimbox.dicomweb.accept import accepts_gzip
 from drimbox.dicomweb.answers import Answer
 from drimbox.dicomweb.media_types import DICOM_XML
 from drimbox.dicomweb.multipart import Multipart
-from drimbox.dicomweb.qido import MORE, choose_form, next_page, read_search
+from drimbox.dicomweb.qido import MORE, Search, choose_form, next_page, read_search
 from drimbox.dicomweb.request import Request
 from drimbox.flows.retrieve import Retrieve
 from drimbox.problems import Headers
 
+T = TypeVar("T")
+
 STUDY_UID: Final = "0020000D"
 SERIES_UID: Final = "0020000E"
-SOP_UID: Final = "00080018"
-RETRIEVE_URL: Final = "00081190"
 
 _LEVELS: Final[dict[str, Level]] = {"studies": "study", "series": "series", "instances": "instance"}
-_FEW: Final = 20  # answers that are written in less than the way to a thread, and are not worth packing
+_SMALL: Final = 8192  # bytes that are not worth packing
 
 
 @dataclass(frozen=True)
@@ -40,41 +41,47 @@ class Searches:
         media_type = choose_form(request.accept)
         within = {tag: uid for tag, uid in ((STUDY_UID, study), (SERIES_UID, series)) if uid}
         asked = read_search(_LEVELS[resources], within, request.parameters)
-        found, more = await self.retrieve.search(request.credentials, asked.query)
-        for item in found:
-            item[RETRIEVE_URL] = {"vr": "UR", "Value": [self._retrieve_url(item)]}
-        headers: Headers = []
-        for warning in (*asked.warnings, *((MORE,) if more else ())):  # PS3.18 §8.3.4.4
-            headers.append((b"warning", f'299 {self.root} "{warning}"'.encode()))
-        if more and asked.query.limit:
-            path = [*(("studies", study) if study else ()), *(("series", series) if series else ()), resources]
-            url = f"{'/'.join((self.root, *path))}?{next_page(request.parameters, asked.query)}"
-            headers.append((b"link", f'<{url}>; rel="next"'.encode()))  # RFC 8288
+        path = "/".join(name for name in (study and "studies", study, series and "series", series, resources) if name)
         if media_type == DICOM_XML:
-            if not found:
-                return Answer(204, headers)  # a multipart has one part at least (RFC 2046 §5.1)
-            parts = Multipart(secrets.token_hex(16), DICOM_XML)
-            headers.append((b"content-type", parts.content_type.encode()))
-            return Answer(200, headers, await asyncio.to_thread(_in_parts, parts, found))
+            found = await self.retrieve.find(request.credentials, asked.query, self._located)
+            headers, page = self._page(found, asked, path, request)
+            return await _answer_parts(headers, page)
+        texts = await self.retrieve.find(request.credentials, asked.query, self._texts)
+        headers, texts = self._page(texts, asked, path, request)
         headers.append((b"content-type", media_type.encode()))
-        if len(found) <= _FEW:
-            return Answer(200, headers, _in_json(found))
-        if not accepts_gzip(request.headers.get("accept-encoding", "")):
-            return Answer(200, headers, await asyncio.to_thread(_in_json, found))
+        body = b"[" + b",".join(texts) + b"]"
+        if len(body) < _SMALL or not accepts_gzip(request.headers.get("accept-encoding", "")):
+            return Answer(200, headers, body)
         headers.append((b"content-encoding", b"gzip"))
-        return Answer(200, headers, await asyncio.to_thread(lambda: gzip.compress(_in_json(found), 1)))
+        return Answer(200, headers, await asyncio.to_thread(gzip.compress, body, 1))
 
-    def _retrieve_url(self, item: dict[str, Any]) -> str:
-        """Where what was found can be retrieved (PS3.18 §10.6.1.3), from its own UIDs."""
-        names = (("studies", STUDY_UID), ("series", SERIES_UID), ("instances", SOP_UID))
-        return self.root + "".join(f"/{name}/{item[tag]['Value'][0]}" for name, tag in names if tag in item)
+    def _located(self, found: Sequence[Found]) -> list[Attributes]:
+        return [one.located(self.root) for one in found]
+
+    def _texts(self, found: Sequence[Found]) -> list[bytes]:
+        return [one.json(self.root) for one in found]
+
+    def _page(self, found: list[T], asked: Search, path: str, request: Request) -> tuple[Headers, list[T]]:
+        """What is said of a page (PS3.18 §8.3.4.4, RFC 8288), and the page; `found` has one more when there is more."""
+        limit = asked.query.limit
+        more = len(found) > limit
+        warnings = (*asked.warnings, MORE) if more else asked.warnings
+        headers: Headers = [(b"warning", f'299 {self.root} "{warning}"'.encode()) for warning in warnings]
+        if more and limit:
+            url = f"{self.root}/{path}?{next_page(request.parameters, asked.query)}"
+            headers.append((b"link", f'<{url}>; rel="next"'.encode()))
+        return headers, found[:limit]
 
 
-def _in_json(found: list[dict[str, Any]]) -> bytes:
-    return orjson.dumps(found, option=orjson.OPT_SORT_KEYS)  # by increasing tag (PS3.18 §F.2.2)
+async def _answer_parts(headers: Headers, found: list[Attributes]) -> Answer:
+    if not found:
+        return Answer(204, headers)  # a multipart has one part at least (RFC 2046 §5.1)
+    parts = Multipart(secrets.token_hex(16), DICOM_XML)
+    headers.append((b"content-type", parts.content_type.encode()))
+    return Answer(200, headers, await asyncio.to_thread(_in_parts, parts, found))
 
 
-def _in_parts(parts: Multipart, found: list[dict[str, Any]]) -> bytes:
+def _in_parts(parts: Multipart, found: list[Attributes]) -> bytes:
     pieces: list[bytes] = []
     for item in found:
         content = build_xml(item)

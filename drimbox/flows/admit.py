@@ -1,8 +1,10 @@
 """The first line of every story: who asks, may they, and the trace of it; refusals too.
 
-Nothing is read, stored or sent before this returned.
+Nothing is read, stored or sent before this returned; a search is looked up while its trace is written, and answered
+after.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final, Literal
@@ -58,6 +60,21 @@ class Admit:
             raise
         await self._write(action, "success", reader.identity, credentials, study_uid, detail)
         return reader
+
+    async def begin(
+        self, credentials: Credentials, action: Action, study_uid: str, detail: str
+    ) -> "asyncio.Future[None]":
+        """As `admit`, for a story that looks something up while its trace is written; it is durable when this is done.
+
+        Nothing may be answered before (docs/decisions/0008). Raises Unidentified or Denied.
+        """
+        try:
+            reader = decide(credentials, action, self.settings)
+        except (Unidentified, Denied):
+            await self(credentials, action, study_uid, detail)  # which traces the refusal
+            raise
+        who, door, address = reader.identity, credentials.door, credentials.address
+        return self.trail.begin(Trace(clock.now(), action, "success", who, door, address, study_uid, detail))
 
     async def refused(self, credentials: Credentials, action: Action, why: str) -> None:
         """Trace that somebody was turned away before they could say what they want. Raises as above."""

@@ -7,14 +7,15 @@ leave. Memory does not grow with the study: one chunk, or one batch of metadata,
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Final, TypeVar
 
-from drimbox.dicom.attributes import text
+from drimbox.dicom.attributes import Attributes, text
 from drimbox.dicom.checksum import Digest, crc32
 from drimbox.dicom.data_set import open_data_set
+from drimbox.dicom.found import Found
 from drimbox.dicom.json_model import find_bulkdata
 from drimbox.dicom.match import OneOf, Query
 from drimbox.dicom.scan import Limits
@@ -26,6 +27,7 @@ from drimbox.flows.sound import Sound
 from drimbox.model import Credentials, InstanceRef, Span
 from drimbox.pixels.images import Pixels
 from drimbox.pixels.kept_file import KeptImage
+from drimbox.storage import queries
 from drimbox.storage.archive import Archive
 from drimbox.storage.index import Held
 
@@ -33,6 +35,7 @@ CHUNK_BYTES: Final = 2**20
 MOST_AT_ONCE_BYTES: Final = 2**24
 """A frame up to this size is read and checked before its first byte leaves; a larger one while it leaves."""
 
+T = TypeVar("T")
 Chunks = AsyncGenerator[bytes | bytearray, None]
 
 
@@ -88,21 +91,29 @@ class Retrieve:
 
     # --- Stories --------------------------------------------------------------------------------------------------
 
-    async def search(self, credentials: Credentials, query: Query) -> tuple[list[dict[str, Any]], bool]:
+    async def search(self, credentials: Credentials, query: Query) -> tuple[list[Attributes], bool]:
         """What matches, as DICOM JSON, and whether more does than was asked for. The trail keeps the keys only."""
-        await self.admit(
-            credentials,
-            "search",
-            self.study_uid or _one_study(query),
-            f"{query.level}: {' '.join(sorted(query.criteria))}",
-        )
+        found = await self.find(credentials, query, lambda found: queries.tell(found, query))
+        return found[: query.limit], len(found) > query.limit
+
+    async def find(self, credentials: Credentials, query: Query, tell: Callable[[Sequence[Found]], T]) -> T:
+        """What matches, as `tell` tells it; one more than the limit of the query when there is more."""
+        study_uid = self.study_uid or _one_study(query)
+        detail = f"{query.level}: {' '.join(sorted(query.criteria))}"
+        traced = await self.admit.begin(credentials, "search", study_uid, detail)
+        try:
+            found = await self._find(replace(query, limit=query.limit + 1), tell)
+        finally:
+            await traced  # before anything is said, be it that the search failed
+        return found
+
+    async def _find(self, query: Query, tell: Callable[[Sequence[Found]], T]) -> T:
         if self.study_uid:
             asked = query.criteria.get("0020000D")
             if isinstance(asked, OneOf) and asked.values and self.study_uid not in asked.values:
-                return [], False
+                return tell([])
             query = replace(query, criteria={**query.criteria, "0020000D": OneOf((self.study_uid,))})
-        found = await self.archive.search(replace(query, limit=query.limit + 1))
-        return found[: query.limit], len(found) > query.limit
+        return await self.archive.find(query, tell)
 
     async def instances(self, credentials: Credentials, study: str, series: str = "", sop: str = "") -> list[Offer]:
         """The instances of a study or of a series, or one of them. Raises NotFound."""

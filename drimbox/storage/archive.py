@@ -18,6 +18,7 @@ from typing import Final, TypeVar
 from drimbox import clock
 from drimbox.dicom.attributes import Attributes
 from drimbox.dicom.checksum import crc32
+from drimbox.dicom.found import Found
 from drimbox.dicom.match import OneOf, Query
 from drimbox.dicom.part10 import build_preface
 from drimbox.dicom.scan import Limits, Summary
@@ -219,8 +220,15 @@ class Archive:
 
     async def search(self, query: Query) -> list[Attributes]:
         """What matches, as DICOM JSON items."""
+        return await self.find(query, lambda found: queries.tell(found, query))
+
+    async def find(self, query: Query, tell: Callable[[Sequence[Found]], T]) -> T:
+        """What matches, as `tell` tells it, where it was read."""
         await self.caught_up()
-        return await self.database.reading(lambda: queries.search(self.database.each_here, query))
+        found = queries.find_at_once(self.database.each_here, query)
+        if found is not None:  # costs less than the way to another thread
+            return tell(found)
+        return await self.database.reading(lambda: tell(queries.find(self.database.each_here, query)))
 
     async def changed_studies(self, most: int) -> list[Change]:
         """Studies whose images are others than they were, oldest change first, until `looked_at` says enough."""

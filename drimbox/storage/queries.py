@@ -6,7 +6,7 @@ by walking the index of dates until it is full, unless a criterion names so few 
 which of the two is decided by asking for a handful, since no statistics know what a person will type.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
@@ -15,6 +15,7 @@ import orjson
 
 from drimbox.dicom.attributes import Attributes
 from drimbox.dicom.dictionary import vr_of
+from drimbox.dicom.found import ONLINE, Found
 from drimbox.dicom.match import (
     UNIVERSAL,
     Between,
@@ -33,9 +34,17 @@ from drimbox.storage.database import Row, Values
 from drimbox.storage.rejections import hidden_count, shown_instance, shown_series, shown_study
 
 Rows = Callable[[str, Values], Iterator[Row]]
+_Plain = OneOf | Wildcard | Between | Empty  # what a column can answer
 
 _FEW: Final = 1000
 """Rows that are looked up and sorted, in about a millisecond, rather than met on a walk."""
+_AT_ONCE: Final = 50
+"""Rows that are looked up where nothing may wait: some tenths of a millisecond."""
+
+_STUDY_DATE, _PATIENT_NAME = "00080020", "00100010"
+# What is answered at once: of studies, by these; of series and instances, when they are named.
+_AT_HAND: Final = frozenset({"0020000D", _PATIENT_NAME, "00100020", _STUDY_DATE, "00080050", "00200010", "00080061"})
+_NAMING: Final = {"series": frozenset({"0020000D", "0020000E"}), "instance": frozenset({"00080018"})}
 
 _COLUMNS: Final = {
     "0020000D": "st.study_uid",
@@ -59,7 +68,7 @@ _CROWDED: Final = {
 }
 # Attributes whose values lie in rows below, or beside: table and column of them.
 _INSIDE: Final = {
-    "00100010": ("patient_name", "name"),
+    _PATIENT_NAME: ("patient_name", "name"),
     "00080061": ("series", "modality"),
     "00080062": ("instance", "sop_class_uid"),
 }
@@ -77,7 +86,13 @@ _COUNTED: Final = {
         f" - {hidden_count('s', 'study_uid', 'series_uid')})"
     ),
 }
-_MODALITIES: Final = f"(SELECT group_concat(DISTINCT nullif(c.modality, '')) {_SERIES_OF_STUDY})"
+_MODALITIES: Final = f"(SELECT json_group_array(DISTINCT nullif(c.modality, '')) {_SERIES_OF_STUDY})"
+# What a row of `Found` holds.
+_TOLD: Final = {
+    "study": f"st.attributes, st.study_uid, {_COUNTED['00201206']}, {_COUNTED['00201208']}, {_MODALITIES}",
+    "series": f"st.attributes, s.attributes, {_COUNTED['00201209']}",
+    "instance": "st.attributes, s.attributes, i.attributes, i.transfer_syntax",
+}
 # By level: the tables, from the highest down; the key of a row; its attributes; what an answer says of it; its place.
 _TABLES: Final = {
     "study": "study st{walk}",
@@ -86,11 +101,6 @@ _TABLES: Final = {
 }
 _KEY: Final = {"study": "st.study_uid", "series": "st.study_uid, s.series_uid", "instance": "i.id"}
 _ATTRIBUTES: Final = {"study": "st.attributes", "series": "s.attributes", "instance": "i.attributes"}
-_TOLD: Final = {
-    "study": f"st.attributes, {_COUNTED['00201206']}, {_COUNTED['00201208']}, {_MODALITIES}",
-    "series": f"st.attributes, s.attributes, {_COUNTED['00201209']}",
-    "instance": "st.attributes, s.attributes, i.attributes, i.transfer_syntax",
-}
 # Both columns of study downwards, as the index of dates is read backwards.
 _ORDER: Final = {
     "study": "st.study_date DESC, st.study_uid DESC",
@@ -116,9 +126,10 @@ _VERBATIM: Final = frozenset({"AE", "CS", "LO", "LT", "SH", "ST", "UC", "UI", "U
 class _Where:
     """The conditions of a search, with the values they bind.
 
-    rest: what no condition answers. is_narrow: one of them leaves a handful of rows at most.
+    most: rows that are a handful. is_narrow: one condition leaves no more. rest: what no condition answers.
     """
 
+    most: int
     clauses: list[str] = field(default_factory=list)
     values: list[str | bytes | int] = field(default_factory=list)
     is_narrow: bool = False
@@ -131,51 +142,102 @@ class _Where:
 
 
 def search(rows: Rows, query: Query) -> list[Attributes]:
-    """What matches, as DICOM JSON, with the attributes of the levels above; only `query.include` unless it is None."""
-    keys = _matching(rows, query)
-    sql = f"SELECT {_TOLD[query.level]} FROM {_FOUND[query.level]} ORDER BY k.key"  # noqa: S608 constants
-    found = [_answer(query.level, row) for row in rows(sql, [orjson.dumps(keys).decode()])]
+    """What matches, as the DICOM JSON model; only `query.include` unless it is None."""
+    return tell(find(rows, query), query)
+
+
+def tell(found: Sequence[Found], query: Query) -> list[Attributes]:
+    """The attributes of what was found; only `query.include` unless it is None."""
+    told = [one.attributes() for one in found]
     if query.include is None:
-        return found
-    return [{tag: item[tag] for tag in item.keys() & query.include} for item in found]
+        return told
+    return [{tag: item[tag] for tag in item.keys() & query.include} for item in told]
 
 
-def _matching(rows: Rows, query: Query) -> list[Row]:
-    """The keys of a page of what matches, in order. Rows are read whole afterwards: a walk past thousands is cheap."""
-    where = _translated(rows, query)
+def find(rows: Rows, query: Query) -> list[Found]:
+    """A page of what matches, in order. Rows are read whole once it is known which: a walk past thousands is cheap."""
+    where = _translated(rows, query, _FEW)
+    if not where.rest:
+        page = [*where.values, query.limit, query.offset]
+        keys = list(rows(f"SELECT {_KEY[query.level]}{_sql(query, where)}", page))
+    else:
+        keys = list(islice(_sifted(rows, query, where), query.offset, query.offset + query.limit))
+    sql = f"SELECT {_TOLD[query.level]} FROM {_FOUND[query.level]} ORDER BY k.key"  # noqa: S608 constants
+    return [Found(query.level, row) for row in rows(sql, [orjson.dumps(keys).decode()])]
+
+
+def find_at_once(rows: Rows, query: Query) -> list[Found] | None:
+    """The same in well under a millisecond, for whoever must not wait longer; None when it may take more than that."""
+    if not _is_simple(query):
+        return None
+    where = _translated(rows, query, _AT_ONCE)
+    is_short_walk = query.criteria.keys() <= {_STUDY_DATE} and query.limit + query.offset <= _AT_ONCE
+    if not (where.is_narrow or is_short_walk):
+        return None
+    sql = f"SELECT {_TOLD[query.level]}{_sql(query, where)}"
+    return [Found(query.level, row) for row in rows(sql, [*where.values, query.limit, query.offset])]
+
+
+def _is_simple(query: Query) -> bool:
+    """Can the indexes alone answer, by looking at little more than what is found?"""
+    if query.level == "study":
+        return query.criteria.keys() <= _AT_HAND and all(map(_is_plain, query.criteria.values()))
+    named = query.criteria.keys() & _NAMING[query.level]
+    return bool(named) and query.criteria.keys() <= {*_COLUMNS} and all(map(_is_plain, query.criteria.values()))
+
+
+def _is_plain(criterion: Criterion) -> bool:
+    match criterion:
+        case OneOf(values):
+            return len(values) <= _AT_ONCE
+        case Wildcard(pattern):
+            return pattern.endswith("*") and not any(wild in pattern[:-1] for wild in "*?")
+        case Between():
+            return True
+        case _:
+            return False
+
+
+def _sql(query: Query, where: _Where) -> str:
+    """What is asked, without the columns: a page of it, in order. For `_values`."""
     # SQLite takes a CROSS JOIN for an order: studies first, newest first. Otherwise the handful decides.
     join, walk = ("JOIN", "") if where.is_narrow else ("CROSS JOIN", " INDEXED BY study_by_date")
-    sql = (
+    return (
         f" FROM {_TABLES[query.level].format(join=join, walk=walk)}"
-        f" WHERE {' AND '.join((_SHOWN[query.level], *where.clauses))} ORDER BY {_ORDER[query.level]}"
+        f" WHERE {' AND '.join((_SHOWN[query.level], *where.clauses))} ORDER BY {_ORDER[query.level]} LIMIT ? OFFSET ?"
     )
+
+
+def _sifted(rows: Rows, query: Query, where: _Where) -> Iterator[Row]:
+    """The keys of what satisfies what no condition answers."""
     key = _KEY[query.level]
-    if not where.rest:
-        return list(rows(f"SELECT {key}{sql} LIMIT ? OFFSET ?", [*where.values, query.limit, query.offset]))
-    levels = list(_ATTRIBUTES)[: list(_ATTRIBUTES).index(query.level) + 1]
     width = key.count(",") + 1
-    matching = (
-        row[:width]
-        for row in rows(f"SELECT {key}, {', '.join(_ATTRIBUTES[level] for level in levels)}{sql}", where.values)
-        if _is_wanted(row[width:], where.rest)
-    )
-    return list(islice(matching, query.offset, query.offset + query.limit))
+    levels = ", ".join(list(_ATTRIBUTES.values())[: list(_ATTRIBUTES).index(query.level) + 1])
+    for row in rows(f"SELECT {key}, {levels}{_sql(query, where)}", [*where.values, -1, 0]):
+        if _is_wanted(row[width:], where.rest):
+            yield row[:width]
 
 
 def _is_wanted(levels: Row, rest: Mapping[str, Criterion]) -> bool:
-    attributes: Attributes = dict(_ONLINE)
+    attributes: Attributes = dict(ONLINE)
     for level in levels:
         attributes |= orjson.loads(level)
     return all(satisfies(criterion, tag, attributes) for tag, criterion in rest.items())
 
 
-def _translated(rows: Rows, query: Query) -> _Where:
-    where = _Where()
+def _translated(rows: Rows, query: Query, most: int) -> _Where:
+    """most: rows that are a handful."""
+    where = _Where(most)
     for tag, criterion in query.criteria.items():
         column = _COLUMNS.get(tag, "")
         if criterion == UNIVERSAL:
             continue
-        if tag in _INSIDE:
+        if isinstance(criterion, Fuzzy | Together):
+            if tag == _PATIENT_NAME and isinstance(criterion, Fuzzy):
+                where.add("st.study_uid IN (SELECT value FROM json_each(?))", _near(rows, criterion), narrow=True)
+            else:
+                where.rest[tag] = criterion
+        elif tag in _INSIDE:
             _add_inside(rows, where, *_INSIDE[tag], criterion)
         elif tag in _COUNTED and isinstance(criterion, OneOf):
             numbers = [int(value) for value in criterion.values if value.isdecimal()]
@@ -193,12 +255,12 @@ def _is_at(column: str, level: str) -> bool:
     return level in levels.get(column.partition(".")[0], ())
 
 
-def _add_column(rows: Rows, where: _Where, column: str, criterion: Criterion) -> None:
+def _add_column(rows: Rows, where: _Where, column: str, criterion: _Plain) -> None:
     clause, values = _clause(column, criterion)
     if column in _CROWDED:
         table, key = _CROWDED[column]
         bare, _ = _clause(column.partition(".")[2], criterion)
-        few = _handful(rows, f"SELECT {key} FROM {table} WHERE {bare}", values)  # noqa: S608
+        few = _handful(rows, where.most, f"SELECT {key} FROM {table} WHERE {bare}", values)  # noqa: S608
         if few is not None:
             where.add(f"{column.partition('.')[0]}.{key} IN (SELECT value FROM json_each(?))", few, narrow=True)  # noqa: S608
             return
@@ -206,11 +268,8 @@ def _add_column(rows: Rows, where: _Where, column: str, criterion: Criterion) ->
     where.add(clause, *values, narrow=column in _UNIQUE)
 
 
-def _add_inside(rows: Rows, where: _Where, table: str, column: str, criterion: Criterion) -> None:
+def _add_inside(rows: Rows, where: _Where, table: str, column: str, criterion: _Plain) -> None:
     """A criterion on rows of another table, of which a study has several: one that satisfies is enough."""
-    if isinstance(criterion, Fuzzy):
-        where.add("st.study_uid IN (SELECT value FROM json_each(?))", _near(rows, criterion), narrow=True)
-        return
     shown = f"SELECT x.study_uid FROM {table} x WHERE {_SHOWN_INSIDE[table]}"  # noqa: S608
     same_study = f"{shown} AND x.study_uid = st.study_uid"
     if isinstance(criterion, Empty):
@@ -219,7 +278,7 @@ def _add_inside(rows: Rows, where: _Where, table: str, column: str, criterion: C
     clause, values = _clause(f"x.{column}", criterion)
     few = None
     if column not in _UNINDEXED:
-        few = _handful(rows, f"{shown} AND {clause}", values)
+        few = _handful(rows, where.most, f"{shown} AND {clause}", values)
     if few is not None:
         where.add("st.study_uid IN (SELECT value FROM json_each(?))", few, narrow=True)
     else:
@@ -227,10 +286,10 @@ def _add_inside(rows: Rows, where: _Where, table: str, column: str, criterion: C
         where.add(f"EXISTS ({same_study} AND {clause})", *values)
 
 
-def _handful(rows: Rows, sql: str, values: list[str]) -> str | None:
-    """The keys that a SELECT gives, as JSON; None when they are many."""
-    keys = [key for (key,) in rows(f"{sql} LIMIT {_FEW + 1}", values)]
-    return orjson.dumps(keys).decode() if len(keys) <= _FEW else None
+def _handful(rows: Rows, most: int, sql: str, values: list[str]) -> str | None:
+    """The keys that a SELECT gives, as JSON; None when they are more than `most`."""
+    keys = [key for (key,) in rows(f"{sql} LIMIT {most + 1}", values)]
+    return orjson.dumps(keys).decode() if len(keys) <= most else None
 
 
 def _near(rows: Rows, criterion: Fuzzy) -> str:
@@ -250,7 +309,7 @@ def _add_trace(where: _Where, tag: str, criterion: Criterion) -> None:
         where.add(f"({looked_for})", *(orjson.dumps(value)[1:-1] for value in criterion.values))
 
 
-def _clause(column: str, criterion: Criterion) -> tuple[str, list[str]]:
+def _clause(column: str, criterion: _Plain) -> tuple[str, list[str]]:
     """A criterion as SQL on a column that holds values as `match` compares them; absent ones are empty there."""
     match criterion:
         case OneOf(values):
@@ -265,25 +324,3 @@ def _clause(column: str, criterion: Criterion) -> tuple[str, list[str]]:
             return f"{column} >= ? AND {column} <= ?", [low or "0", high or "~"]
         case Empty():
             return f"{column} = ''", []
-        case Together() | Fuzzy():
-            raise NotImplementedError(criterion)  # of times and names: no column is one
-
-
-_ONLINE: Final[Attributes] = {"00080056": {"vr": "CS", "Value": ["ONLINE"]}}
-
-
-def _answer(level: str, row: Row) -> Attributes:
-    answer: Attributes = orjson.loads(row[0]) | _ONLINE
-    if level == "study":
-        _, series, instances, modalities = row
-        answer["00201206"] = {"vr": "IS", "Value": [series]}
-        answer["00201208"] = {"vr": "IS", "Value": [instances]}
-        answer["00080061"] = {"vr": "CS", "Value": sorted(modalities.split(","))} if modalities else {"vr": "CS"}
-    elif level == "series":
-        answer |= orjson.loads(row[1])
-        answer["00201209"] = {"vr": "IS", "Value": [row[2]]}
-    else:
-        answer |= orjson.loads(row[1])
-        answer |= orjson.loads(row[2])
-        answer["00083002"] = {"vr": "UI", "Value": [row[3]]}
-    return answer

@@ -15,7 +15,6 @@ from dicomweb_stage import ANY_SYNTAX, ROOT, STUDY, Box, big_instance, path_of, 
 
 from drimbox.dicomweb.door import DicomWeb
 from drimbox.errors import Unavailable
-from drimbox.model import Trace
 from drimbox.portal import listener
 
 
@@ -35,13 +34,20 @@ def test_every_access_is_traced_and_searches_without_values(tmp_path: Path, orig
 
 
 def test_no_trail_no_access(tmp_path: Path, originals: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
-    async def fail(trace: Trace) -> None:
+    def fail(data: bytes) -> None:
         raise Unavailable("trail", "cannot be written")
 
     with closing(Box(tmp_path)) as box:
         box.keep(originals["ct"])
-        monkeypatch.setattr(box.trail, "write", fail)
-        for path in ("/studies", path_of("ct"), f"{path_of('ct')}/metadata", f"{path_of('ct')}/frames/1"):
+        monkeypatch.setattr(box.trail._log, "append", fail)
+        for path in (
+            "/studies",
+            "/studies?PatientID=NOBODY",
+            "/studies?StudyDescription=*t*",
+            path_of("ct"),
+            f"{path_of('ct')}/metadata",
+            f"{path_of('ct')}/frames/1",
+        ):
             reply = box.get(path)
             assert (reply.status, reply.headers["retry-after"]) == (503, "5")
             assert set(reply.json) == {"type", "title", "status", "detail", "incident"}

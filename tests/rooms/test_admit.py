@@ -76,3 +76,12 @@ async def test_every_refusal_is_traced(trail: Trail) -> None:
         with pytest.raises(Unidentified):
             await admit.images(Credentials("http", "192.0.2.1"), "1.2", "frames")
     assert trail.path.read_bytes().count(b'"refused"') == 2
+
+
+async def test_what_began_is_traced_when_its_trace_is_done(trail: Trail) -> None:
+    traced = await Admit(Settings(), trail).begin(HERE, "search", "1.2", "study: 0020000D")
+    await traced
+    assert count(trail) == 1
+    with pytest.raises(Unidentified):
+        await Admit(Settings(), trail).begin(Credentials("http", "192.0.2.1"), "search", "", "study: ")
+    assert trail.path.read_bytes().count(b'"refused"') == 1

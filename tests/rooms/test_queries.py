@@ -143,8 +143,51 @@ def _compare(database, level, criteria):
     everything = queries.search(database.each_here, Query(level, {}, None, 10_000))
     expected = [item for item in everything if all(satisfies(one, tag, item) for tag, one in criteria.items())]
     assert queries.search(database.each_here, Query(level, criteria, None, 10_000)) == expected
-    page = queries.search(database.each_here, Query(level, criteria, None, 3, 2))
+    query = Query(level, criteria, None, 3, 2)
+    page = queries.search(database.each_here, query)
     assert page == expected[2:5]
+    at_once = queries.find_at_once(database.each_here, query)
+    assert at_once is None or queries.tell(at_once, query) == page
+
+
+AT_ONCE = [
+    ("study", {"00100020": "P1"}),
+    ("study", {"00100020": "P1", "00080020": "20260101-", "00080061": "CT"}),
+    ("study", {"00100010": "dup*"}),
+    ("study", {"00080050": "A1*"}),
+    ("study", {"0020000D": "1.2.3.4\\1.2.3.5"}),
+    ("study", {"00080020": "20260102"}),
+    ("study", {}),
+    ("series", {"0020000D": "1.2.3.4", "00080060": "CT"}),
+    ("instance", {"00080018": "1.2.3.4.1.1"}),
+]
+NOT_AT_ONCE = [
+    ("study", {"00100020": "*1"}),
+    ("study", {"00100010": "d*t*"}),
+    ("study", {"00100010": '""'}),
+    ("study", {"00080061": "CT", "00080020": "20260101-"}),
+    ("study", {"00100020": "P1", "00081030": "TDM"}),
+    ("study", {"00201208": "1"}),
+    ("series", {"00080060": "CT"}),
+    ("instance", {"0020000D": "1.2.3.4"}),
+]
+
+
+@pytest.mark.parametrize(
+    ("level", "asked", "is_at_once"), [(*a, True) for a in AT_ONCE] + [(*a, False) for a in NOT_AT_ONCE], ids=str
+)
+def test_only_what_the_indexes_answer_is_answered_at_once(database, monkeypatch, level, asked, is_at_once):
+    monkeypatch.setattr(queries, "_AT_ONCE", 20)
+    criteria = {tag: criterion(tag, text, empty=True) for tag, text in asked.items()}
+    found = queries.find_at_once(database.each_here, Query(level, criteria, None, 10))
+    assert (found is not None) is is_at_once
+
+
+def test_many_are_not_answered_at_once(database, monkeypatch):
+    monkeypatch.setattr(queries, "_AT_ONCE", 3)
+    assert queries.find_at_once(database.each_here, Query("study", {"00100020": criterion("00100020", "P*")})) is None
+    assert queries.find_at_once(database.each_here, Query("study", {}, None, 2, 2)) is None
+    assert len(queries.find_at_once(database.each_here, Query("study", {}, None, 2, 1)) or ()) == 2
 
 
 @pytest.mark.parametrize("few", [0, 1000])
