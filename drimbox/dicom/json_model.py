@@ -30,19 +30,34 @@ MOST_INLINE_BYTES_IN_ALL: Final = 2**26
 _CHARSET: Final = 0x00080005
 _PIXEL_REPRESENTATION: Final = 0x00280103
 _TRAILING_PADDING: Final = 0xFFFCFFFC
+_MOST_RECURRING: Final = 8192  # values, and bytes of each: some MiB in all
+_RECURRING_BYTES: Final = 128
+
+Recurring = dict[tuple[str, bytes, tuple[str, ...], bool], dict[str, Any]]
+"""Values that were read before: nearly all of those of a slice are also those of its neighbours."""
+
 _PATH = re.compile(r"[0-9A-F]{8}(/(0|[1-9][0-9]{0,6})/[0-9A-F]{8})*", re.ASCII)
 _MOST_PATH_CHARACTERS: Final = 2048
 
 
 def read_metadata(
-    file: Readable, bulkdata_url: str, limits: Limits | None = None, *, as_written: bool = False
+    file: Readable,
+    bulkdata_url: str,
+    limits: Limits | None = None,
+    *,
+    as_written: bool = False,
+    recurring: Recurring | None = None,
 ) -> dict[str, Any]:
     """The data set of a file as one DICOM JSON model object. Pixel Data are not read. Raises Malformed, TooLarge.
 
     Pixel Data always, binary values past 1 KiB and others past 64 KiB, at any depth, are `BulkDataURI`: `bulkdata_url`,
     a slash, and the path of the attribute, such as `7FE00010`, or `00400275/0/00081199` for an attribute of the
     first item of a sequence; `find_bulkdata` understands it. as_written: DS and IS as the text they are in the file.
+    recurring: given to each instance of a series in turn, for the same `as_written`; what comes out shares its values.
     """
+    known: Recurring = {} if recurring is None else recurring
+    if len(known) > _MOST_RECURRING:
+        known.clear()
     reader = open_data_set(file, limits or Limits()).reader
     items: list[dict[str, Any]] = [{}]  # by level, the item being filled
     charsets: list[tuple[str, ...]] = [()]  # by level, what the item declares or inherits
@@ -67,7 +82,7 @@ def read_metadata(
         if not tag & 0xFFFF or tag == _TRAILING_PADDING:
             continue
         most = MOST_INLINE_BINARY_BYTES if vr in BINARY else MOST_INLINE_BYTES
-        if length > min(most, inline_left) or (tag in PIXELS and length):
+        if length > most or length > inline_left or (tag in PIXELS and length):
             steps = (f"{name}/{len(outer['Value']) - 1}/" for name, outer in sequences[:level])
             items[level][key] = {"vr": vr, "BulkDataURI": f"{bulkdata_url}/{''.join(steps)}{key}"}
             continue
@@ -78,7 +93,13 @@ def read_metadata(
             value = value and b"ISO_IR 192"
         elif tag == _PIXEL_REPRESENTATION:
             signed = value[:1] == b"\x01" or value == b"\0\x01"
-        items[level][key] = to_json(vr, value, charsets[level], reader.little_endian, as_written=as_written)
+        told = (vr, value, charsets[level], reader.little_endian)
+        one = known.get(told)
+        if one is None:
+            one = to_json(*told, as_written=as_written)
+            if length <= _RECURRING_BYTES:
+                known[told] = one
+        items[level][key] = one
     return items[0]
 
 

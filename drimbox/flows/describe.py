@@ -16,7 +16,7 @@ from typing import Final
 import orjson
 
 from drimbox import __version__, clock
-from drimbox.dicom.json_model import read_metadata
+from drimbox.dicom.json_model import Recurring, read_metadata
 from drimbox.dicom.packed_json import Packed, Packer
 from drimbox.dicom.xml_model import build_xml
 from drimbox.errors import Corrupt, DrimboxError, Malformed, NotFound, TooLarge
@@ -104,10 +104,11 @@ class Describe:
             held = await self.archive.held(study, revision.series_uid)
             if not held:
                 raise NotFound("series", "not held here")
-            packer = Packer()
+            packer, recurring = Packer(), Recurring()
             for start in range(0, len(held), BATCH):
                 began = clock.ticks()
-                await asyncio.to_thread(lambda batch: packer.add(self._json(batch)), held[start : start + BATCH])
+                batch = held[start : start + BATCH]
+                await asyncio.to_thread(lambda batch: packer.add(self._json(batch, recurring)), batch)
                 if pace:
                     await asyncio.sleep(pace * (clock.ticks() - began))
             packed, newest = packer.packed(), max(one.kept_at for one in held)
@@ -117,7 +118,7 @@ class Describe:
 
     async def read_json(self, held: Sequence[Held]) -> bytes:
         """A JSON array of the metadata of a few instances. Raises Corrupt."""
-        return b"[" + await asyncio.to_thread(self._json, held) + b"]"
+        return b"[" + await asyncio.to_thread(self._json, held, Recurring()) + b"]"
 
     async def read_xml(self, held: Sequence[Held]) -> AsyncGenerator[tuple[Held, bytes], None]:
         """Each instance with its document in the Native DICOM Model. Raises Corrupt."""
@@ -127,18 +128,25 @@ class Describe:
             for one, document in zip(batch, documents, strict=True):
                 yield one, document
 
-    def _json(self, held: Sequence[Held]) -> bytes:
-        return b",".join(self._read(one, orjson.dumps) for one in held)
+    def _json(self, held: Sequence[Held], recurring: Recurring) -> bytes:
+        return b",".join(self._read(one, orjson.dumps, recurring=recurring) for one in held)
 
     def _xml(self, held: Held) -> bytes:
         return self._read(held, build_xml, as_written=True)
 
-    def _read(self, held: Held, write: Callable[..., bytes], *, as_written: bool = False) -> bytes:
+    def _read(
+        self,
+        held: Held,
+        write: Callable[..., bytes],
+        *,
+        as_written: bool = False,
+        recurring: Recurring | None = None,
+    ) -> bytes:
         ref = held.ref
         url = f"{self.root}/studies/{ref.study_uid}/series/{ref.series_uid}/instances/{ref.sop_uid}/bulkdata"
         with self.archive.open(held) as file:
             try:
-                return write(read_metadata(file, url, as_written=as_written))
+                return write(read_metadata(file, url, as_written=as_written, recurring=recurring))
             except (Malformed, TooLarge) as error:  # it could be read when it was kept
                 raise Corrupt("instance", "its metadata cannot be read", detail=f"{held.file}: {error}") from error
 
