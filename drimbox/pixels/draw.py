@@ -61,7 +61,7 @@ class Artist:
             canvas.fit(self._drawing.size)
         return self._encode(canvas.picture)
 
-    def draw(self, frames: Iterable[tuple[int, bytes]]) -> bytes:
+    def draw(self, frames: Iterable[tuple[int, bytes | memoryview]]) -> bytes:
         """The picture of these frames, native, by number: a GIF that moves when they are several."""
         pictures = [self._picture(number, native) for number, native in frames]
         if len(pictures) > 1:
@@ -70,7 +70,7 @@ class Artist:
 
     # --- One frame ------------------------------------------------------------------------------------------------
 
-    def _picture(self, number: int, native: bytes) -> Image.Image:
+    def _picture(self, number: int, native: bytes | memoryview) -> Image.Image:
         d, state = self._d, self._drawing.state
         stored: NDArray[Any] | None = None
         if d.samples == 1 and d.photometric != "PALETTE COLOR":
@@ -125,7 +125,7 @@ class Artist:
             canvas.flip()
         canvas.begin_display()
 
-    def _stored(self, native: bytes) -> NDArray[Any]:
+    def _stored(self, native: bytes | memoryview) -> NDArray[Any]:
         d = self._d
         if d.bits_allocated == 1:
             bits = np.unpackbits(np.frombuffer(native, "u1"), bitorder="little")[: d.rows * d.columns]
@@ -192,7 +192,7 @@ class Artist:
         own = per_frame[number - 1].first(group) if 0 < number <= len(per_frame) else Item()
         return [own, self._header.first(_SHARED, group), self._header]
 
-    def _colour(self, native: bytes) -> NDArray[np.uint8]:
+    def _colour(self, native: bytes | memoryview) -> NDArray[np.uint8]:
         d = self._d
         if d.photometric.endswith("_422") and d.bits_allocated == 8 and d.columns % 2 == 0:
             return from_ybr(from_native_422(native, d.rows, d.columns))

@@ -70,8 +70,16 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
+class Made:
+    """What a worker has to say: facts, and parts, which may be the memory a codec wrote them to."""
+
+    facts: dict[str, Any]
+    parts: Sequence[bytes | memoryview]
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
-    """What a worker found: facts, and bytes in parts."""
+    """The same once it came: facts, and bytes in parts."""
 
     facts: dict[str, Any]
     parts: list[bytes]
@@ -88,7 +96,7 @@ def read_request(request: bytes) -> Job:
     return job
 
 
-def build_answer(answer: Answer) -> bytes:
+def build_answer(answer: Made) -> bytes:
     """The head of an answer, length included; its parts follow as they are."""
     return _framed({"facts": answer.facts, "sizes": [len(part) for part in answer.parts]})
 
@@ -120,7 +128,7 @@ def read_answer_header(header: bytes) -> tuple[dict[str, Any], list[int]]:
     return dict(fields["facts"]), sizes
 
 
-def build_outline(segments: Sequence[Segment]) -> Answer:
+def build_outline(segments: Sequence[Segment]) -> Made:
     """The segments of an instance as an answer: bytes are parts, the others facts."""
     order: list[list[Any]] = []
     parts: list[bytes] = []
@@ -133,7 +141,7 @@ def build_outline(segments: Sequence[Segment]) -> Answer:
                 order.append(["copy", offset, length, word_bytes])
             case Frames(count, frame_bits):
                 order.append(["frames", count, frame_bits])
-    return Answer({"order": order}, parts)
+    return Made({"order": order}, parts)
 
 
 def read_outline(answer: Answer) -> list[Segment]:

@@ -40,9 +40,9 @@ from drimbox.pixels.kept_file import KeptFile
 from drimbox.pixels.plan import Target, is_native
 from drimbox.pixels.protocol import (
     LENGTH,
-    Answer,
     Caps,
     Job,
+    Made,
     build_answer,
     build_outline,
     build_refusal,
@@ -76,10 +76,10 @@ class Worker:
         self._images: dict[str, _Image] = {}
         self._headers: dict[str, Item] = {}
 
-    def do(self, file: KeptFile, job: Job) -> Answer:
+    def do(self, file: KeptFile, job: Job) -> Made:
         """Answer, or raise a leaf of errors.py."""
         if job.drawing is not None and job.sign is not None:
-            return Answer({}, [stand_in(job.drawing, job.sign)])
+            return Made({}, [stand_in(job.drawing, job.sign)])
         data_set = open_data_set(file, Limits(), DESCRIBING)
         if data_set.syntax.uid != job.transfer_syntax:
             raise Corrupt("kept file", "its transfer syntax is not the one that was kept")
@@ -89,7 +89,7 @@ class Worker:
         if job.drawing is not None:
             return self._draw(file, data_set, job, job.drawing)
         image = self._image(data_set, job)
-        frames: list[bytes] = []
+        frames: list[bytes | memoryview] = []
         size = 0
         for frame_number, spans in zip(job.frame_numbers, job.spans, strict=True):
             try:
@@ -102,9 +102,9 @@ class Worker:
             size += len(frame)
             if size >= self._caps.answer_bytes:
                 break
-        return Answer({}, frames)
+        return Made({}, frames)
 
-    def _draw(self, file: KeptFile, data_set: DataSet, job: Job, drawing: Drawing) -> Answer:
+    def _draw(self, file: KeptFile, data_set: DataSet, job: Job, drawing: Drawing) -> Made:
         image = self._image(data_set, job)
         d = image.description
         native = replace(d, photometric=native_photometric(d.photometric, data_set.syntax.uid))
@@ -118,11 +118,11 @@ class Worker:
             (number, self._frame(data_set, image, number, spans))
             for number, spans in zip(job.frame_numbers, job.spans, strict=True)
         )
-        return Answer({}, [artist.draw(frames)])
+        return Made({}, [artist.draw(frames)])
 
-    def _instance(self, file: KeptFile, data_set: DataSet, job: Job, target: Target) -> Answer:
+    def _instance(self, file: KeptFile, data_set: DataSet, job: Job, target: Target) -> Made:
         """Its outline. The one frame of an encoded instance comes with it: a study is mostly such instances."""
-        frame: list[bytes] = []
+        frame: list[bytes | memoryview] = []
         sizes = job.sizes
         if not is_native(target):
             image = self._image(data_set, job)
@@ -131,11 +131,13 @@ class Worker:
                 frame = [self._make(data_set, image, target, 1, job.spans[0])]
                 sizes = [len(frame[0])]
             elif sizes is None or (sizes and len(sizes) != count):
-                return Answer({"needs_frames": count}, [])
+                return Made({"needs_frames": count}, [])
         outline = build_outline(rewrite(file, self._caps.frame_bytes, target, sizes or ()))
-        return Answer(outline.facts, outline.parts + frame)
+        return Made(outline.facts, [*outline.parts, *frame])
 
-    def _make(self, data_set: DataSet, image: _Image, target: Target, number: int, spans: Sequence[Span]) -> bytes:
+    def _make(
+        self, data_set: DataSet, image: _Image, target: Target, number: int, spans: Sequence[Span]
+    ) -> bytes | memoryview:
         native = self._frame(data_set, image, number, spans)
         if is_native(target):
             return native
@@ -166,7 +168,7 @@ class Worker:
         self._images[digest] = image
         return image
 
-    def _frame(self, data_set: DataSet, image: _Image, frame_number: int, spans: Sequence[Span]) -> bytes:
+    def _frame(self, data_set: DataSet, image: _Image, frame_number: int, spans: Sequence[Span]) -> bytes | memoryview:
         if sum(span.length for span in spans) > self._caps.frame_bytes:
             raise TooLarge("frame", f"at most {self._caps.frame_bytes} bytes are decoded")
         stored = b"".join(_read_span(data_set.source, span) for span in spans)
@@ -231,7 +233,7 @@ def _receive(connection: socket.socket, length: int) -> bytes:
 def serve(connection: socket.socket, caps: Caps) -> None:
     """Do jobs until the node hangs up."""
     worker = Worker(caps)
-    connection.sendall(build_answer(Answer({}, [])))
+    connection.sendall(build_answer(Made({}, [])))
     while True:
         head, descriptors, _, _ = socket.recv_fds(connection, LENGTH.size, 1)
         if not head or not descriptors:
@@ -239,7 +241,7 @@ def serve(connection: socket.socket, caps: Caps) -> None:
         head += _receive(connection, LENGTH.size - len(head))
         job = read_request(_receive(connection, LENGTH.unpack(head)[0]))
         confine_time(time.process_time(), caps.cpu_s)
-        parts: list[bytes] = []
+        parts: Sequence[bytes | memoryview] = ()
         try:
             answer = worker.do(KeptFile(descriptors[0], job.offset, job.size_bytes), job)
             header, parts = build_answer(answer), answer.parts
