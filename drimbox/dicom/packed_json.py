@@ -37,8 +37,8 @@ class Packer:
         self._crc32 = 0
 
     def add(self, items: bytes) -> None:
-        """Add one item, or several with commas between."""
-        text = b"," + items if self._text_bytes else items
+        """Add one item, or several with commas between, or none."""
+        text = b"," + items if self._text_bytes and items else items
         self._text_bytes += len(text)
         self._crc32 = checksum.crc32(text, self._crc32)
         self._blocks.append(self._deflate.compress(text))

@@ -104,11 +104,11 @@ class Describe:
             held = await self.archive.held(study, revision.series_uid)
             if not held:
                 raise NotFound("series", "not held here")
-            packer, recurring = Packer(), Recurring()
-            for start in range(0, len(held), BATCH):
+            packer, recurring, text = Packer(), Recurring(), b""
+            for start in range(0, len(held) + BATCH, BATCH):  # each batch is packed while the next is read
                 began = clock.ticks()
-                batch = held[start : start + BATCH]
-                await asyncio.to_thread(lambda batch: packer.add(self._json(batch, recurring)), batch)
+                reading = asyncio.to_thread(self._json, held[start : start + BATCH], recurring)
+                text, _ = await asyncio.gather(reading, asyncio.to_thread(packer.add, text))
                 if pace:
                     await asyncio.sleep(pace * (clock.ticks() - began))
             packed, newest = packer.packed(), max(one.kept_at for one in held)

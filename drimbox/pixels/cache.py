@@ -38,6 +38,7 @@ class FrameCache:
         self._lock = Lock()
         self._sizes: OrderedDict[str, int] = OrderedDict()  # name relative to the folder -> bytes on disk
         self._total = 0
+        self._being_written = 0  # bytes, by all threads
         if most_bytes:
             make_folder(folder)
             self._scan()
@@ -83,6 +84,7 @@ class FrameCache:
         size = _HEAD.size + len(content)
         if size > self.most_bytes // 4:
             return
+        size = -(-size // _BLOCK) * _BLOCK
         self._make_room(size)
         try:
             make_folder((self._folder / name).parent)
@@ -90,8 +92,11 @@ class FrameCache:
             write_disposable(self._folder / name, head + content)
         except (OSError, DrimboxError) as error:
             log.warning("frame_not_cached", extra={"reason": type(error).__name__})
+            with self._lock:
+                self._being_written -= size
             return
         with self._lock:
+            self._being_written -= size
             self._count(name, size)
 
     def forget(self, study_uid: str) -> None:
@@ -104,22 +109,22 @@ class FrameCache:
             disk.rmdir(self._folder / folder)
 
     def _make_room(self, size: int) -> None:
+        """For `size` bytes that will be written now, beside those that other threads are writing."""
         with self._lock:
-            gone = []
-            total = self._total
-            for name, one in self._sizes.items():
-                if total + size <= self.most_bytes:
-                    break
-                gone.append(name)
-                total -= one
-        self._remove(gone)
+            self._being_written += size
+            while self._sizes and self._total + self._being_written > self.most_bytes:
+                self._drop(next(iter(self._sizes)))
 
     def _remove(self, names: list[str]) -> None:
         for name in names:
-            with contextlib.suppress(OSError):
-                disk.unlink(self._folder / name)
             with self._lock:
-                self._total -= self._sizes.pop(name, 0)
+                self._drop(name)
+
+    def _drop(self, name: str) -> None:
+        """The caller has the lock: no two threads count on the room that one frame leaves."""
+        with contextlib.suppress(OSError):
+            disk.unlink(self._folder / name)
+        self._total -= self._sizes.pop(name, 0)
 
 
 def _folder(study_uid: str) -> str:

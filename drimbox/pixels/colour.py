@@ -33,7 +33,7 @@ def from_ybr(ybr: Picture) -> Picture:
     return np.clip(np.floor(rgb + 0.5), 0, 255).astype(np.uint8)
 
 
-def from_native_422(frame: bytes, rows: int, columns: int) -> Picture:
+def from_native_422(frame: bytes | memoryview, rows: int, columns: int) -> Picture:
     """Uncompressed YBR_FULL_422, Y Y Cb Cr for two pixels, to YBR_FULL (PS3.3 §C.7.6.3.1.2)."""
     pairs = np.frombuffer(frame, "u1")[: rows * columns * 2].reshape(rows, columns // 2, 4)
     ybr = np.empty((rows, columns, 3), np.uint8)

@@ -2,12 +2,16 @@
 
 import os
 import stat
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import imagecodecs
 import numpy as np
 import pytest
 from keeping import keep, native
 
+from drimbox.durable import write_disposable
+from drimbox.pixels import cache as cache_module
 from drimbox.pixels.cache import FrameCache
 from drimbox.pixels.images import Pixels
 from drimbox.pixels.pool import Pool
@@ -49,6 +53,23 @@ def test_the_longest_unused_leave_first(tmp_path):
     assert cache.find(STUDY, "0") is not None
     assert cache.find(STUDY, "1") is None
     assert sum(4096 for _ in files(tmp_path)) <= 16 * 4096
+
+
+def test_the_bound_holds_whatever_many_threads_write_at_once(tmp_path, monkeypatch):
+    together = Barrier(8)
+
+    def write_together(path, data):
+        together.wait(10)  # until each of them made room
+        write_disposable(path, data)
+
+    cache = FrameCache(tmp_path, 16 * 4096)
+    for name in range(16):
+        cache.keep(STUDY, str(name), bytes(4000))
+    monkeypatch.setattr(cache_module, "write_disposable", write_together)
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda name: cache.keep(STUDY, f"new {name}", bytes(4000)), range(8)))
+    assert len(files(tmp_path)) == 16
+    assert all(cache.find(STUDY, f"new {name}") for name in range(8))
 
 
 def test_a_smaller_bound_is_kept_to_at_start(tmp_path):

@@ -17,7 +17,8 @@ from drimbox.errors import Corrupt, DrimboxError, NotAcceptable, NotFound, TooLa
 from drimbox.model import Span
 from drimbox.pixels.decode import decode_frame
 from drimbox.pixels.description import PixelDescription
-from drimbox.pixels.images import Pixels
+from drimbox.pixels.images import Pixels, _job
+from drimbox.pixels.plan import Target
 from drimbox.pixels.pool import Pool
 from drimbox.pixels.protocol import Caps
 
@@ -135,6 +136,19 @@ async def test_a_decoder_that_does_not_answer_is_killed_and_replaced(kept):
         stop_process(before)
         with pytest.raises(Unavailable):
             await frames(room, kept, [1])
+        assert await frames(room, kept, [2]) == NATIVE[1:2]
+        assert before not in pids(room)
+
+
+async def test_a_decoder_that_takes_too_much_processor_is_ended_by_the_kernel(kept, tmp_path):
+    noise = np.random.default_rng(1).integers(0, 65536, (1024, 1024), dtype="<u2")
+    slow = keep(tmp_path, compressed(JPEG_2000, [j2k(noise)], Rows=1024, Columns=1024), "slow.dcm")
+    async with pixels(caps=Caps(cpu_s=1, answer_bytes=2**40)) as room:
+        await frames(room, kept, [1])
+        (before,) = pids(room)
+        endless = _job(slow, "frames", Target(EXPLICIT), [1] * 10_000, [slow.spans] * 10_000)
+        with pytest.raises(NotAcceptable):
+            await room.pool.run(slow.place, endless)
         assert await frames(room, kept, [2]) == NATIVE[1:2]
         assert before not in pids(room)
 
