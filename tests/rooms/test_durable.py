@@ -9,7 +9,7 @@ from concurrent.futures import CancelledError
 import pytest
 
 from drimbox import durable
-from drimbox.durable import AppendLog, Volume, lock_folder, write_file
+from drimbox.durable import AppendLog, Volume, lock_folder, new_file, write_file
 from drimbox.errors import NoSpace, Unavailable
 from drimbox.group_commit import GroupCommit
 
@@ -186,6 +186,26 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path, disk):
         write_file(file, b"two")
     assert file.read_bytes() == b"one"
     assert [path.name for path in tmp_path.iterdir()] == ["state"]
+
+
+def test_a_file_written_bit_by_bit_has_its_name_once_it_is_whole_and_durable(tmp_path, disk):
+    path = tmp_path / "medium.zip"
+    path.write_bytes(b"old")
+    with new_file(path) as file:
+        file.write(b"ne")
+        assert path.read_bytes() == b"old"
+        file.write(b"w")
+    assert path.read_bytes() == b"new"
+    assert path.stat().st_mode & 0o007 == 0
+    assert disk.calls.count("fsync") == 2  # the file, then the folder
+    with pytest.raises(KeyError), new_file(path) as file:
+        file.write(b"half")
+        raise KeyError
+    disk.failing["fsync"] = errno.EIO
+    with pytest.raises(OSError), new_file(path) as file:
+        file.write(b"not durable")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["medium.zip"]
+    assert path.read_bytes() == b"new"
 
 
 def test_an_append_log_grows_and_is_cut(tmp_path):
