@@ -350,6 +350,9 @@ class Settings(BaseSettings):
                 raise ValueError(f"{key} is not a loopback address: list the allowed dicom.callers")
             if key == "hl7.host" and not self.hl7.senders:
                 raise ValueError(f"{key} is not a loopback address: list the allowed hl7.senders")
+        is_moved = self.pacs.fetch_reported and self.pacs.retrieve_by == "move"
+        if is_moved and not self.dicom.callers and not is_loopback(self.pacs.host):
+            raise ValueError("pacs.retrieve_by is move: list the PACS in dicom.callers, or nothing it sends is taken")
         return self
 
 

@@ -80,6 +80,10 @@ def test_lists_of_the_environment_are_json(tmp_path, monkeypatch):
         ('[kos]\nuid_root = "1.2.250.1.999.01"\n', "kos.uid_root"),
         ('[kos]\nuid_root = "1.2.250.1.999.1234567890.1"\n', "kos.uid_root"),
         ('[dmp]\nsource_id = "centre"\n', "dmp.source_id"),
+        ("[pacs]\nfetch_reported = true\n", "pacs.host"),
+        ('[pacs]\nfetch_reported = true\nhost = "192.0.2.10"\n', "dicom.callers"),
+        ("[pacs]\nlook_again_s = [0]\n", "pacs.look_again_s.0"),
+        ('[kos]\nlocation_uid = "the repository"\n', "kos.location_uid"),
         ('[dmp]\nrepository_url = "https://dmp.example.org"\n', "dmp.structures"),
     ],
 )
