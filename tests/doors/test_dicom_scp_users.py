@@ -21,9 +21,10 @@ from raw_scu import CT, EXPLICIT, RawScu, build_request
 from drimbox.auth.users import new_passcode, write_users
 from drimbox.dicom.pdu import Pdu, read_associate_accept
 from drimbox.dicom.user_information import IdentityKind, UserIdentity, UserInformation
-from drimbox.errors import Unavailable
+from drimbox.dicom_scp.identities import Identities
+from drimbox.errors import Unavailable, Unidentified
 from drimbox.pacs.client import ArchiveScu
-from drimbox.settings import Destination
+from drimbox.settings import Destination, Dicom
 
 SECRET = b"correct horse battery"
 REJECTED = (Pdu.ASSOCIATE_RJ, bytes((0, 1, 2, 1)))  # PS3.7 D.3.3.7: permanent, from the ACSE, no reason told
@@ -52,7 +53,7 @@ def named(kind: int, primary: bytes, secondary: bytes = b"", *, answer: bool = T
 
 def ask(stage: Stage, identity: UserIdentity | None) -> tuple[Pdu, bytes] | None:
     user = UserInformation(16384, "1.2.3", identity=identity)
-    with RawScu(stage.place) as scu:
+    with RawScu(stage.place, timeout_s=120) as scu:
         scu.send(build_request([(CT, [EXPLICIT])], user=user))
         return scu.receive()
 
@@ -130,15 +131,28 @@ def test_a_flood_of_wrong_passcodes_stops_nobody_else(users: Path) -> None:
     """Who was right a moment ago, and who names nobody, come in beside it, from the same address too; the flood is told
     to come again.
     """
-    with open_door(MemoryIngest(), users=users) as stage, ThreadPoolExecutor(40) as pool:
+    with open_door(MemoryIngest(), users=users, request_timeout_s=120) as stage, ThreadPoolExecutor(24) as pool:
         assert answered(ask(stage, named(2, b"ct1", SECRET))) == b""
-        flood = [pool.submit(ask, stage, named(2, b"ct1", b"flood %d" % number)) for number in range(40)]
+        flood = [pool.submit(ask, stage, named(2, b"ct1", b"flood %d" % number)) for number in range(24)]
         for _ in range(20):
             assert answered(ask(stage, None)) is None
             assert answered(ask(stage, named(2, b"ct1", SECRET))) == b""
-        turned_away = {done.result(60) for done in flood}
+        turned_away = {done.result(120) for done in flood}
         assert answered(ask(stage, named(2, b"ct1", SECRET))) == b""
-    assert turned_away == {REJECTED, BUSY}
+    assert REJECTED in turned_away
+    assert turned_away <= {REJECTED, BUSY}
+
+
+async def test_so_many_checks_of_one_address_wait_and_no_more(users: Path) -> None:
+    settings, identities = Dicom(users=users), Identities()
+    wrong = (named(2, b"ct1", b"wrong %d" % number) for number in range(20))
+    checks = [identities.prove(identity, "192.0.2.7", settings) for identity in wrong]
+    other = identities.prove(named(2, b"ct1", SECRET), "192.0.2.8", settings)
+    *refusals, is_right = await asyncio.gather(*checks, other, return_exceptions=True)
+    assert is_right is True
+    told = [type(refusal) for refusal in refusals]
+    assert 1 <= told.count(Unavailable) <= 4  # fewer where a check was over before the last one came
+    assert told.count(Unidentified) == 20 - told.count(Unavailable)
 
 
 # --- The peers --------------------------------------------------------------------------------------------------------
