@@ -93,6 +93,17 @@ async def test_a_day_as_it_was(node, time):
     ]
 
 
+async def test_what_was_told_is_found_by_its_moment_not_by_reading_manifests(node, monkeypatch):
+    folder, _, outbox = node
+    asked = []
+    read = outbox.database.read
+    monkeypatch.setattr(outbox.database, "read", lambda *told: asked.append(told) or read(*told))
+    await Statistics(folder, outbox).write(DAY, DAY, io.BytesIO())
+    [(sql, values)] = asked
+    [(*_, plan)] = await read(f"EXPLAIN QUERY PLAN {sql}", values)
+    assert "USING COVERING INDEX job_by_settled" in plan
+
+
 async def test_several_days_in_one_file_and_none_beyond_a_year(node):
     folder, trail, outbox = node
     for days in range(3):
