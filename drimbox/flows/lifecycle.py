@@ -43,6 +43,7 @@ class Lifecycle:
 
         Raises NotFound when it must be tried later, Conflict when a human has to look, and as `DmpClient.prepare`.
         """
+        await self._ask_about_discarded(job.study_uid)
         found = await self.exams.look(job.study_uid)
         published = await self.outbox.published(job.study_uid)
         decision = decide(found.truth, await self._standing(published))
@@ -62,6 +63,13 @@ class Lifecycle:
             case _:
                 return await self._publication(found, published)
         return None
+
+    async def _ask_about_discarded(self, study_uid: str) -> None:
+        """A human ended our attempts, not those that reached the DMP: nothing new is said before that is known."""
+        for job_id, doubtful in await self.outbox.doubtful(study_uid):
+            report = await self.exams.reports.report(doubtful.report_id)
+            is_there = await self._registered(doubtful, report) is not None
+            await self.outbox.known(job_id, is_done=is_there != (doubtful.submission.kind == "withdraw"))
 
     async def _standing(self, published: Published | None) -> Standing | None:
         if published is None:

@@ -59,14 +59,14 @@ _MAX_BODY = 64 * 2**20
 class Dmp:
     """The ASGI application. A misbehaviour is used up by one request of its transaction.
 
-    mood: asked for one at each request that has none waiting. pause_s: how long it thinks about each request.
+    mood: asked for one at each request that has none waiting, with its body. pause_s: how long it thinks about each.
     """
 
     def __init__(self, folder: Path, ca: Path) -> None:
         self.received: dict[Transaction, int] = dict.fromkeys(get_args(Transaction), 0)
         self.without: set[str] = set()  # INS of patients that have no DMP
         self.pause_s = 0.0
-        self.mood: Callable[[Transaction], Misbehaviour | None] = lambda transaction: None
+        self.mood: Callable[[Transaction, bytes], Misbehaviour | None] = lambda transaction, content: None
         self._store = Store(folder)
         self._ca = x509.load_pem_x509_certificate(ca.read_bytes())
         self._next: dict[Transaction, deque[Misbehaviour]] = {name: deque() for name in get_args(Transaction)}
@@ -119,7 +119,8 @@ class Dmp:
         transaction = _ACTIONS[asked.url[asked.url.rindex("/") :], asked.action]
         self.received[transaction] += 1
         await asyncio.sleep(self.pause_s)
-        wrong = self._next[transaction].popleft() if self._next[transaction] else self.mood(transaction)
+        queued = self._next[transaction]
+        wrong = queued.popleft() if queued else self.mood(transaction, asked.content)
         altered = wrong.how if wrong is not None and wrong.how in get_args(Altered) else None
         if wrong is not None and altered is None and not wrong.after_commit:
             await go_wrong(wrong, reply, asked.content, b"")

@@ -274,8 +274,25 @@ class Outbox:
         await self._settle(job_id, "parked", reason, certain=refused)
 
     async def discard(self, job_id: int, reason: str) -> None:
-        """A human decides that it is not owed any more. Raises NotFound when there is no such unfinished job."""
-        await self._settle(job_id, "discarded", reason, certain=True)
+        """A human decides that it is not owed any more. Raises NotFound when there is no such unfinished job.
+
+        The DMP may hold it all the same: see `doubtful`.
+        """
+        await self._settle(job_id, "discarded", reason, certain=False)
+
+    async def doubtful(self, study_uid: str) -> list[tuple[int, Published]]:
+        """What was discarded of the study while the DMP may hold it, oldest first: job and content."""
+        rows = await self.database.read(
+            f"SELECT id, report_id, ins, {_FROZEN} FROM job WHERE study_uid = ? AND state = 'discarded' "  # noqa: S608
+            "AND in_doubt = 1 ORDER BY id",
+            (study_uid,),
+        )
+        return [(job_id, Published(report_id, ins, Submission(*frozen))) for job_id, report_id, ins, *frozen in rows]
+
+    async def known(self, job_id: int, *, is_done: bool) -> None:
+        """The DMP was asked about one of the `doubtful`."""
+        sql = "UPDATE job SET in_doubt = 0, state = CASE WHEN ? THEN 'done' ELSE state END WHERE id = ?"
+        await self.database.write(lambda transaction: transaction.execute(sql, (is_done, job_id)))
 
     async def _settle(self, job_id: int, state: JobState, reason: str, *, certain: bool) -> None:
         values = (state, reason, clock.now().timestamp(), certain, job_id)

@@ -49,7 +49,7 @@ class Publication(RuleBasedStateMachine):
         NEIGHBOURS.dmp.app.mood = self.mood
         self.open()
 
-    def mood(self, transaction):
+    def mood(self, transaction, content):
         left, kill = self.kill
         self.kill = left - 1, kill
         if left == 1:
