@@ -27,6 +27,7 @@ from drimbox.storage.reports import Reports
 
 _MAX_INSTANCES: Final = 200_000
 _FEW: Final = 10
+_FROM_PACS: Final = "study: its images are being brought in from the PACS, or wait for their turn"
 _NO_IMAGES: Final[Attributes] = {}
 _MATRICULE: Final = 13  # characters of an INS; two more are its key, which not everybody writes
 
@@ -37,7 +38,7 @@ References = frozenset[tuple[str, str, str]]
 class Found:
     """What `Exams.look` found. report_id: 0 without a report. study: its attributes, empty without images.
 
-    quiet_at: when the study will have been quiet long enough, in seconds since 1970.
+    quiet_at: when the study will have been quiet long enough, in seconds since 1970. waiting: what for, until then.
     """
 
     study_uid: str
@@ -47,6 +48,7 @@ class Found:
     series: tuple[ManifestSeries, ...]
     quiet_at: float = 0
     selections: tuple[KeySelection, ...] = ()
+    waiting: str = "study: its images still arrive"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ class Exams:
                 before = await self._from_pacs(self.bring, study_uid, report)
                 if isinstance(before, _Before):
                     truth = Truth(report, before.images, frozenset(), before.contradiction, before.elsewhere)
-                    return Found(study_uid, truth, report_id, {}, (), before.quiet_at)
+                    return Found(study_uid, truth, report_id, {}, (), before.quiet_at, waiting=_FROM_PACS)
                 listed = before
         if report is None:
             return Found(study_uid, Truth(None, "none yet", frozenset()), 0, {}, ())

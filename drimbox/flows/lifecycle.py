@@ -51,7 +51,7 @@ class Lifecycle:
             case "nothing":
                 await self.outbox.nothing_to_do(job)
             case "wait" if found.quiet_at:
-                await self.outbox.wait(job, found.quiet_at)
+                await self.outbox.wait(job, found.quiet_at, found.waiting)
             case "wait":
                 raise NotFound(*_split(decision.reason))
             case "park":

@@ -229,9 +229,14 @@ class Outbox:
 
         await self.database.write(work)
 
-    async def wait(self, job: Job, until: float) -> None:
-        """Not yet, and nothing is wrong: look again then. Not an attempt."""
-        await self.database.write(lambda transaction: self._put_back(transaction, job, until))
+    async def wait(self, job: Job, until: float, reason: str) -> None:
+        """Not yet, and nothing is wrong: look again then. Not an attempt. reason: for whoever looks at the job."""
+
+        def work(transaction: Transaction) -> None:
+            transaction.execute("UPDATE job SET last_error = ? WHERE id = ?", (reason, job.id))
+            self._put_back(transaction, job, until)
+
+        await self.database.write(work)
 
     async def later(self, job: Job, reason: str, first_s: float, most_s: float, *, unanswered: bool = False) -> None:
         """Try again after a pause that doubles each time, with jitter so that many jobs do not come at once.
