@@ -66,6 +66,7 @@ NAMES = {
     "killed": 2,
     "outage": 1,
     "parked_by_hand": 1,
+    "discarded_by_hand": 1,
 }
 ANY = st.integers(0, 999)
 EVENTS = st.builds(

@@ -25,6 +25,7 @@ _LISTED: Final = (
 )
 _FROZEN: Final = "study_uid, kind, unique_id, set_uid, entry_uuid, structure, manifest, metadata, signature"
 _OPEN: Final = "('due', 'leased', 'frozen')"
+_RELEASE: Final = f"UPDATE job SET leased_until = 0 WHERE state IN {_OPEN} AND leased_until > 0"  # noqa: S608
 _FREE: Final = (
     f"SELECT id, state, study_uid, report_id, attempts, ins FROM job j WHERE state IN {_OPEN} AND leased_until <= ? "  # noqa: S608
     "AND NOT EXISTS (SELECT 1 FROM job o WHERE o.study_uid = j.study_uid AND o.id < j.id "
@@ -156,7 +157,7 @@ class Outbox:
 
     async def release_leases(self) -> None:
         """Take up at once what this node was doing when it was killed: its folder is locked, nobody else does it."""
-        await self.database.write(lambda transaction: transaction.execute("UPDATE job SET leased_until = 0"))
+        await self.database.write(lambda transaction: transaction.execute(_RELEASE))
 
     async def published(self, study_uid: str) -> Published | None:
         """What the DMP holds of this study: the newest submission it accepted, unless that one withdrew it."""

@@ -243,8 +243,25 @@ class Publication(RuleBasedStateMachine):
         self.up = True
 
     def parked_by_hand(self, event):
-        if owed := [job for job in self.jobs() if job["state"] in ("due", "leased", "frozen")]:
+        if owed := self.owed("due", "leased", "frozen"):
             NEIGHBOURS.run(self.stage.desk.park(OPERATOR, owed[event.which % len(owed)]["id"], "by hand"))
+
+    def discarded_by_hand(self, event):
+        """And the report is sent once more, or the DMP would stay as it is."""
+        owed = [job for job in self.owed("due", "leased", "frozen", "parked") if self.in_force(job["study_uid"])]
+        if owed:
+            job = owed[event.which % len(owed)]
+            NEIGHBOURS.run(self.stage.desk.discard(OPERATOR, job["id"], "by hand"))
+            self.repeat(self.in_force(job["study_uid"]))
+
+    def repeat(self, told, **changes):
+        self.end_versions(told.document, "replaced")
+        new = replace(told, number=next(NEIGHBOURS.numbers), status="current", **changes)
+        self.follow(new)
+        self.arrives(new, status="C")
+
+    def owed(self, *states):
+        return [job for job in self.jobs() if job["state"] in states]
 
     def jobs(self):
         return NEIGHBOURS.run(self.stage.outbox.list(10_000))
@@ -337,10 +354,7 @@ class Publication(RuleBasedStateMachine):
         for uid in self.studies:
             told = self.in_force(uid)
             if told and not told.qualified:
-                self.end_versions(told.document, "replaced")
-                new = replace(told, number=next(NEIGHBOURS.numbers), qualified=True, status="current")
-                self.follow(new)
-                self.arrives(new, status="C")
+                self.repeat(told, qualified=True)
 
 
 def test_the_dmp_ends_as_the_model_says():

@@ -221,6 +221,11 @@ async def test_what_the_dmp_did_not_answer_goes_when_it_answers_again(outbox, re
     assert await outbox.lease(unanswered=True) is None
 
 
+async def test_a_start_reads_no_job_that_is_settled(outbox):
+    rows = await outbox.database.read(f"EXPLAIN QUERY PLAN {outbox_module._RELEASE}")
+    assert "USING INDEX job_open" in " ".join(row[3] for row in rows)
+
+
 async def test_leasing_reads_no_job_that_is_not_due(outbox):
     for order in ("next_try <= 1 ORDER BY next_try", "unanswered_at > 0 AND unanswered_at <= 1 ORDER BY unanswered_at"):
         rows = await outbox.database.read(f"EXPLAIN QUERY PLAN {outbox_module._FREE} AND {order} LIMIT 1", (1,))
