@@ -6,6 +6,7 @@ made to mean this machine (DNS rebinding). Programs are not concerned: they send
 """
 
 from collections.abc import Awaitable, Callable, Collection
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -58,11 +59,17 @@ class OwnPages:
 
     def _is_ours(self, host: str) -> bool:
         """An address cannot be made to mean another one; a name can."""
-        try:
-            name = urlsplit(f"//{host}").hostname or ""
-            if name in self._names:
-                return True
-            ip_address(name)
-        except ValueError:
-            return False
-        return True
+        name, is_address = _read_host(host)
+        return is_address or name in self._names
+
+
+@lru_cache(maxsize=1024)  # asked for each frame, of the same few
+def _read_host(host: str) -> tuple[str | None, bool]:
+    """The name in a Host header, None when it cannot be read; is it an address?"""
+    name = None
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+        ip_address(name)
+    except ValueError:
+        return name, False
+    return name, True

@@ -67,7 +67,9 @@ class Client:
         """Raises RuntimeError unless the answer is 200."""
         coding = f"Accept-Encoding: {encoding}\r\n" if encoding else ""
         began = time.perf_counter()
-        self._socket.sendall(f"GET {path} HTTP/1.1\r\nHost: bench\r\nAccept: {accept}\r\n{coding}\r\n".encode())
+        self._socket.sendall(
+            f"GET {path} HTTP/1.1\r\nHost: {HOST}:{self._port}\r\nAccept: {accept}\r\n{coding}\r\n".encode()
+        )
         head = self._socket.recv(65536)
         first = time.perf_counter()
         while b"\r\n\r\n" not in head:

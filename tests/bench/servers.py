@@ -17,6 +17,12 @@ PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 class OurServer(Ours):
     """`drimbox serve`: every access admitted and traced, every byte checked before it leaves."""
 
+    def command(self, folder: Path, port: int, http_port: int) -> list[str]:
+        command = super().command(folder, port, http_port)
+        with (folder / "drimbox.toml").open("a") as config:
+            config.write("[pixels]\ncache_bytes = 0\n")  # a frame that is made is made each time, as the peer does
+        return command
+
     def load(self, folder: Path, corpus: ServeCorpus) -> None:
         folder.mkdir(parents=True)
         self.command(folder, 0, 0)
