@@ -13,6 +13,7 @@ Differences from pydicom's `to_json_dict`, each on purpose:
 """
 
 import re
+from collections.abc import Iterator
 from typing import Any, Final
 
 from drimbox.dicom.charset import read_charset
@@ -101,6 +102,16 @@ def read_metadata(
                 known[told] = one
         items[level][key] = one
     return items[0]
+
+
+def bulkdata_paths(metadata: dict[str, Any], place: str = "") -> Iterator[str]:
+    """The paths of the values that `read_metadata` left out, in order. place: of the item itself."""
+    for tag, element in metadata.items():
+        if "BulkDataURI" in element:
+            yield f"{place}{tag}"
+        elif element["vr"] == "SQ":  # as deep as the reader goes, no deeper
+            for index, item in enumerate(element.get("Value", ())):
+                yield from bulkdata_paths(item, f"{place}{tag}/{index}/")
 
 
 def find_bulkdata(file: Readable, path: str, limits: Limits | None = None) -> tuple[int, int]:

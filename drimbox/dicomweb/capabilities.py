@@ -51,6 +51,11 @@ ROUTES: Final = (
     Route("Retrieve", "GET", f"{_SOP}/frames/{{frames}}", ('multipart/related; type="application/octet-stream"',)),
     Route("Retrieve", "GET", f"{_SOP}/bulkdata/{{path...}}", ("application/octet-stream",)),
     *(
+        Route("Retrieve", "GET", f"{path}/{kind}", ('multipart/related; type="application/octet-stream"',))
+        for path in (_STUDY, _SERIES, _SOP)
+        for kind in ("bulkdata", "pixeldata")
+    ),
+    *(
         Route("Retrieve", "GET", f"{path}/{form}", kinds)
         for path, shown in (*((one, _SHOWN) for one in (_STUDY, _SERIES, _SOP)), (f"{_SOP}/frames/{{frames}}", ()))
         for form, kinds in (("rendered", (*PICTURES, *shown)), ("thumbnail", PICTURES))

@@ -20,9 +20,11 @@ from drimbox.dicomweb.rendered import Rendered
 from drimbox.dicomweb.request import Request, Scope, read_request
 from drimbox.dicomweb.search import Searches
 from drimbox.dicomweb.stow import Stow
+from drimbox.dicomweb.values import Values
 from drimbox.dicomweb.wado import Wado
 from drimbox.dicomweb.wado_uri import WadoUri
 from drimbox.errors import NotFound
+from drimbox.flows.bulk import Bulk
 from drimbox.flows.describe import Describe
 from drimbox.flows.remove import Remove
 from drimbox.flows.render import Render
@@ -30,6 +32,7 @@ from drimbox.flows.retrieve import Retrieve
 from drimbox.flows.store import Store
 from drimbox.problems import Headers, problem, refuse
 
+_LEVELS = ("studies", "series", "instances")
 _BULKDATA_PATH = re.compile(r"[0-9A-Za-z./_-]{1,512}", re.ASCII)
 
 
@@ -47,6 +50,7 @@ class DicomWeb:
     wado: Wado = field(init=False)
     metadata: MetadataAnswers = field(init=False)
     rendered: Rendered = field(init=False)
+    values: Values = field(init=False)
     searches: Searches = field(init=False)
     stow: Stow | None = field(init=False)
     routes: tuple[Route, ...] = field(init=False)
@@ -57,6 +61,7 @@ class DicomWeb:
         object.__setattr__(self, "wado", Wado(retrieve, self.root))
         object.__setattr__(self, "metadata", MetadataAnswers(describe))
         object.__setattr__(self, "rendered", Rendered(Render(retrieve), self.wado.url))
+        object.__setattr__(self, "values", Values(Bulk(retrieve), self.wado.url))
         object.__setattr__(self, "searches", Searches(retrieve, self.root))
         object.__setattr__(self, "stow", Stow(self.store, self.root) if self.store else None)
         parts = {"Capabilities": True, "Search": True, "Retrieve": True, "Store": self.store, "Delete": self.remove}
@@ -123,6 +128,9 @@ class DicomWeb:
                 return await wado.instances(request, checked_uid(study), checked_uid(series))
             case ["studies", study, "series", series, "metadata"]:
                 return await self.metadata.answer(request, checked_uid(study), checked_uid(series))
+            case ["studies", *_, ("bulkdata" | "pixeldata") as kind] if len(path) in (3, 5, 7) and _is_place(path[:-1]):
+                uids = [checked_uid(uid) for uid in path[1::2]]
+                return await self.values.answer(request, uids, pixels_only=kind == "pixeldata")
             case ["studies", *_, "rendered" | "thumbnail"]:
                 return await self.rendered.answer(request, path)
             case ["studies", study, "series", series, "instances", sop, *below]:
@@ -142,3 +150,8 @@ class DicomWeb:
             case ["bulkdata", *value] if _BULKDATA_PATH.fullmatch("/".join(value)):
                 return await self.wado.bulkdata(request, study, series, sop, "/".join(value))
         raise NotFound("resource", "no such path in this service")
+
+
+def _is_place(path: Sequence[str]) -> bool:
+    """Does the path lead to a study, a series or an instance?"""
+    return tuple(path[::2]) == _LEVELS[: len(path) // 2]

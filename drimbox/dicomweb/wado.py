@@ -64,7 +64,7 @@ class Wado:
         return answer
 
     async def _instance_alone(self, request: Request, offer: Offer, syntax: str) -> Answer:
-        headers, unchanged = _validated(request, [offer], ["alone", syntax], strong=True)
+        headers, unchanged = validated(request, [offer], ["alone", syntax], strong=True)
         if unchanged:
             return Answer(304, headers)
         headers.append((b"content-type", f"{DICOM};transfer-syntax={syntax}".encode()))
@@ -79,7 +79,7 @@ class Wado:
         return in_part(request, replace(whole, body=content), length, lambda start, size: content[start : start + size])
 
     def _instances_together(self, request: Request, offers: Sequence[Offer], syntaxes: Sequence[str]) -> Answer:
-        headers, unchanged = _validated(request, offers, syntaxes)
+        headers, unchanged = validated(request, offers, syntaxes)
         if unchanged:
             return Answer(304, headers)
         multipart = _multipart(DICOM, syntaxes)
@@ -166,7 +166,7 @@ class Wado:
         one = len(numbers) == 1
         (offer,), (choice,) = await self._chosen([offer], lambda possible: choose_frame(ranges, possible, one=one))
         form = [choice.media_type, choice.transfer_syntax, frame_list]
-        headers, unchanged = _validated(request, [offer], form, strong=not choice.multipart)
+        headers, unchanged = validated(request, [offer], form, strong=not choice.multipart)
         if unchanged:
             return Answer(304, headers)
         located = self.retrieve.locate(offer, choice.transfer_syntax, numbers)
@@ -216,7 +216,7 @@ class Wado:
         as_parts = choose_bulkdata(request.accept)
         value = await self.retrieve.bulkdata(request.credentials, study, series, sop, path)
         form = ["bulkdata", path, str(as_parts)]
-        headers, unchanged = _validated(request, [Offer(value.held, ())], form, strong=not as_parts)
+        headers, unchanged = validated(request, [Offer(value.held, ())], form, strong=not as_parts)
         if unchanged:
             return Answer(304, headers)
         if as_parts:
@@ -271,7 +271,7 @@ def _multipart(media_type: str, syntaxes: Sequence[str]) -> Multipart:
     return Multipart(secrets.token_hex(16), media_type, syntaxes[0] if len(set(syntaxes)) == 1 else "")
 
 
-def _validated(
+def validated(
     request: Request, offers: Sequence[Offer], form: Sequence[str], *, strong: bool = False
 ) -> tuple[Headers, bool]:
     """ETag and Last-Modified of these instances in this form, and whether the caller holds that already.

@@ -149,7 +149,7 @@ class Retrieve:
         if found is None:
             raise NotFound("instance", "not held here")
         held, spans = found
-        offer = Offer(held, self._possible_frames(held.transfer_syntax), spans)
+        offer = Offer(held, self.possible_frames(held.transfer_syntax), spans)
         await self._listed(credentials, study, [offer])
         if held.number_of_frames < 1:
             raise NotFound("frame", "this instance has no pixel data")
@@ -161,9 +161,10 @@ class Retrieve:
         """One value of an instance, by the path its metadata gave. Raises NotFound, Malformed, Corrupt."""
         held = (await self._offers(credentials, study, series, sop, "bulk data"))[0].held
         await self.sound.check(held, self.verify)  # values have no checksum of their own
-        return await asyncio.to_thread(self._bulkdata, held, path)
+        return await asyncio.to_thread(self.bulkdata_at, held, path)
 
-    def _bulkdata(self, held: Held, path: str) -> Bulkdata:
+    def bulkdata_at(self, held: Held, path: str) -> Bulkdata:
+        """Where a value lies. Reads the file: in a thread. Raises NotFound, Malformed."""
         with self.archive.open(held) as file:
             offset, length = find_bulkdata(file, path)
             if held.transfer_syntax != DEFLATED_EXPLICIT_LITTLE_ENDIAN:
@@ -206,7 +207,7 @@ class Retrieve:
     def _offer(self, held: Held) -> Offer:
         return Offer(held, self.pixels.possible(held.transfer_syntax, has_pixels=held.number_of_frames > 0))
 
-    def _possible_frames(self, stored: str) -> tuple[str, ...]:
+    def possible_frames(self, stored: str) -> tuple[str, ...]:
         """The transfer syntaxes frames of an instance kept in `stored` can be given in, the cheapest first.
 
         Native frames have one name on the web, Explicit VR Little Endian: PS3.18 §8.7.3 allows neither Implicit VR nor

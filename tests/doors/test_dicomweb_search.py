@@ -53,7 +53,7 @@ def test_every_route_says_what_is_possible_there(box: Box, path: str, methods: s
 @pytest.mark.parametrize("method", ["OPTIONS", "POST", "PATCH"])
 def test_no_route_has_no_methods(box: Box, method: str) -> None:
     assert box.get("/nothing/here", method=method).status == 404
-    assert box.get("/studies/1.2/bulkdata", method=method).status == 404
+    assert box.get("/studies/1.2/instances/1.3", method=method).status == 404
 
 
 def test_each_error_leaf_has_a_status() -> None:
@@ -74,7 +74,7 @@ def test_each_error_leaf_has_a_status() -> None:
         (f"/studies/{STUDY}/series/{STUDY}.1/instances/{STUDY}.1.1/frames/1-2", 404),
         (f"/studies/{STUDY}/series/{STUDY}.1/instances/{STUDY}.1.1/frames/2-1", 400),
         (f"/studies/{STUDY}/series/{STUDY}.1/instances/{STUDY}.1.1/frames/", 404),
-        (f"/studies/{STUDY}/series/{STUDY}.1/instances/{STUDY}.1.1/bulkdata/", 404),
+        (f"/studies/{STUDY}/series/{STUDY}.1/instances/{STUDY}.1.1/bulkdata/%C3%A9", 404),
         (f"/studies/{STUDY}/series/{STUDY}.1/instances/{STUDY}.1.1/drawn", 404),
         ("/studies/../../etc/passwd", 404),
         ("/studies/%2e%2e%2fetc%2fpasswd", 404),
