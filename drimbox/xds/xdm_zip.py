@@ -6,6 +6,7 @@ cost cannot be told beforehand are refused; so is a file that is larger than its
 
 import re
 import stat
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -20,6 +21,17 @@ _SETS: Final = re.compile(r"(?:.*/)?IHE_XDM/[^/]+/METADATA\.XML", re.IGNORECASE)
 _CHUNK: Final = 2**20
 _END_BYTES: Final = 22 + 65_535  # the end record of a ZIP, and the longest comment after it
 _DIRECTORY: Final = 200 * MOST_FILES  # bytes of the directory of a ZIP of so many files with names of ours
+
+# What zipfile raises on damage: it believes much of what the directory says.
+_DAMAGED: Final = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+)
 
 
 class Medium(Protocol):
@@ -74,16 +86,16 @@ class ZipMedium:
         _check_directory(self.file)
         try:
             self._archive = zipfile.ZipFile(self.file)
-        except (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError) as error:
+        except _DAMAGED as error:
             raise Malformed("XDM", "not a sound ZIP") from error
         entries = self._archive.infolist()
         if len(entries) > self.most_files:
             raise TooLarge("XDM", f"over {self.most_files} files")
         self._entries = {}
         for entry in entries:
-            if entry.is_dir():
-                continue
             _check_entry(entry)
+            if entry.filename.endswith("/"):
+                continue
             if entry.filename in self._entries:
                 raise Malformed("XDM", "two files of the ZIP have one name")
             self._entries[entry.filename] = entry
@@ -113,7 +125,7 @@ class ZipMedium:
                     if size > most:
                         raise TooLarge("XDM", f"a file in it is over {most} bytes")
                     pieces.append(piece)
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        except _DAMAGED as error:
             raise Malformed("XDM", "a file of the ZIP is damaged") from error
         self._read += size
         if self.most_bytes and self._read > self.most_bytes:
@@ -179,8 +191,10 @@ def _check_directory(file: BinaryIO) -> None:
 
 def _check_entry(entry: zipfile.ZipInfo) -> None:
     name = entry.filename
-    if name.startswith("/") or ".." in name.split("/") or re.search(r"[\\:\0]", name) or len(name) > 255:
+    if not name or name.startswith("/") or ".." in name.split("/") or re.search(r"[\\:\0]", name) or len(name) > 255:
         raise Malformed("XDM", "the name of a file in it leads out of it: nothing of it was read")
+    if entry.header_offset < 0:  # zipfile would seek there
+        raise Malformed("XDM", "not a sound ZIP")
     if entry.flag_bits & 1:
         raise Malformed("XDM", "it is encrypted: decrypt it first")
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):

@@ -35,6 +35,7 @@ from drimbox.dicom_scp.messages import Assembly, Message
 from drimbox.dicom_scp.negotiation import Context, answer
 from drimbox.errors import DrimboxError
 from drimbox.kos.read import read_manifest
+from fuzz.document_targets import DOCUMENT_TARGETS, document_seeds
 from fuzz.web_targets import WEB_TARGETS, web_seeds
 
 LIMITS = Limits(max_elements=20_000, max_fragments=2000, max_inflated_bytes=2**22)
@@ -197,6 +198,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "negotiation": a_negotiation,
     "stream": a_stream,
     **WEB_TARGETS,
+    **DOCUMENT_TARGETS,
 }
 
 
@@ -204,6 +206,8 @@ def seeds(target: str) -> Iterator[bytes]:
     """Where a fuzzer begins."""
     if target in WEB_TARGETS:
         yield from web_seeds(target)
+    if target in DOCUMENT_TARGETS:
+        yield from document_seeds(target)
     match target:
         case "file" | "data-set":
             for path in sorted([*DATA.glob("broken/*.dcm"), *DATA.glob("kos/*.dcm")]):

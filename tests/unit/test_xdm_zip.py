@@ -121,6 +121,26 @@ def test_damage_is_told_as_damage():
         ZipMedium(a_zip([("a", "1")])).read("b", 10)
 
 
+def test_an_offset_before_the_beginning_is_damage(tmp_path):
+    data = bytearray(a_zip([("a", b"content"), ("b", b"content")]).getvalue())
+    end = data.rfind(b"PK\x05\x06")
+    start = struct.unpack("<I", data[end + 16 : end + 20])[0]
+    data[end + 16 : end + 20] = struct.pack("<I", start + 60)  # the directory is told to begin later than it does
+    for file in (io.BytesIO(bytes(data)), (tmp_path / "x").open("w+b")):
+        file.write(bytes(data))
+        with file, pytest.raises(Malformed):
+            ZipMedium(file).read("a", 100)
+
+
+def test_a_file_without_a_name_is_refused():
+    data = bytearray(a_zip([("a", b"1")]).getvalue())
+    directory = data.rfind(b"PK\x01\x02")
+    data[directory + 28 : directory + 30] = struct.pack("<H", 0)  # the length of its name, which becomes its comment
+    data[directory + 32 : directory + 34] = struct.pack("<H", 1)
+    with pytest.raises(Malformed):
+        ZipMedium(io.BytesIO(bytes(data)))
+
+
 def test_a_folder_is_read_like_a_zip_and_its_links_are_not(tmp_path):
     folder = tmp_path / "medium" / "IHE_XDM" / "SS000001"
     folder.mkdir(parents=True)
