@@ -232,6 +232,7 @@ class Archive:
 
     async def changed_studies(self, most: int) -> list[Change]:
         """Studies whose images are others than they were, oldest change first, until `looked_at` says enough."""
+        await self.caught_up()
         return await self.database.reading(lambda: changes.list_changes(self.database.read_here, most))
 
     async def looked_at(self, seen: Sequence[Change]) -> None:
