@@ -26,8 +26,8 @@ RARE = ("silence", "slow")  # each costs the whole deadline
 
 def wrong_answer(transaction: str, chance: random.Random) -> Misbehaviour | None:
     """Three times in ten something; half of it once the work was done, a refusal included."""
-    if chance.random() >= WRONG:
-        return None
+    if chance.random() >= WRONG:  # a registry may give entries ids of its own, and nothing is wrong with that
+        return Misbehaviour("own-ids") if transaction == "register" and chance.random() < 0.3 else None
     if transaction == "query":
         return Misbehaviour(chance.choice(OF_A_QUERY))
     if chance.random() < 0.3:
