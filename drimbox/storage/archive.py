@@ -223,12 +223,17 @@ class Archive:
         return await self.find(query, lambda found: queries.tell(found, query))
 
     async def find(self, query: Query, tell: Callable[[Sequence[Found]], T]) -> T:
-        """What matches, as `tell` tells it, where it was read."""
+        """What matches, as `tell` tells it, where it was read. Raises TooLarge when that takes seconds."""
         await self.caught_up()
         found = queries.find_at_once(self.database.each_here, query)
         if found is not None:  # costs less than the way to another thread
             return tell(found)
-        return await self.database.reading(lambda: tell(queries.find(self.database.each_here, query)))
+
+        def work() -> T:
+            with self.database.at_most(queries.MOST_STEPS):
+                return tell(queries.find(self.database.each_here, query))
+
+        return await self.database.reading(work)
 
     async def changed_studies(self, most: int) -> list[Change]:
         """Studies whose images are others than they were, oldest change first, until `looked_at` says enough."""

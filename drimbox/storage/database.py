@@ -20,7 +20,7 @@ from urllib.parse import quote
 import apsw
 
 from drimbox.durable import make_folder
-from drimbox.errors import Corrupt, NoSpace, NotFound, Unavailable
+from drimbox.errors import Corrupt, NoSpace, NotFound, TooLarge, Unavailable
 from drimbox.group_commit import GroupCommit
 
 log = logging.getLogger(__name__)
@@ -33,6 +33,7 @@ Read = Callable[[str, Values], Sequence[Row]]
 _BUSY_S: Final = 0.0002
 _BUSY_TRIES: Final = 50_000
 _CHECKPOINT_PAGES: Final = 1000  # SQLite's own measure
+_STEPS_A_LOOK: Final = 10_000
 _READER_CACHE_KIB: Final = 16 * 1024  # of each reading thread, when it has read so much
 _REBUILD: Final = "run drimbox rebuild-index (a visiting archive holds only loans: remove its folder)"
 
@@ -200,13 +201,31 @@ class Database:
 
     def each_here(self, sql: str, values: Values = ()) -> Iterator[Row]:
         """As `read_here`, each row as it is found: for whoever may stop before the last."""
+        try:
+            yield from self._here().execute(sql, values)
+        except apsw.Error as error:
+            raise _public(error) from error
+
+    def _here(self) -> apsw.Connection:
+        """The connection of the calling thread."""
         connection: apsw.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
             connection = self._local.connection = self._connect(reader=True)
+        return connection
+
+    @contextlib.contextmanager
+    def at_most(self, steps: int) -> Iterator[None]:
+        """What the calling thread reads meanwhile takes so many steps of SQLite at most, else raises TooLarge.
+
+        Ten or twenty million are a second.
+        """
+        connection = self._here()
+        looks = iter(range(steps // _STEPS_A_LOOK))
+        connection.set_progress_handler(lambda: next(looks, None) is None, _STEPS_A_LOOK)
         try:
-            yield from connection.execute(sql, values)
-        except apsw.Error as error:
-            raise _public(error) from error
+            yield
+        finally:
+            connection.set_progress_handler(None)
 
     async def read(self, sql: str, values: Values = ()) -> list[Row]:
         """Run one SELECT on a reader thread."""
@@ -288,6 +307,8 @@ def _public(error: BaseException) -> BaseException:
         return NoSpace("index", "the volume is full: free some space")
     if isinstance(error, apsw.CorruptError | apsw.NotADBError):
         return Corrupt("index", f"the database is damaged: {_REBUILD}")
+    if isinstance(error, apsw.InterruptError):
+        return TooLarge("query", "too much to look through: ask for a patient, a study or days as well")
     if isinstance(error, apsw.IOError | apsw.BusyError | apsw.LockedError | apsw.ReadOnlyError | apsw.CantOpenError):
         return Unavailable("index", type(error).__name__, detail=str(error))
     return error

@@ -9,7 +9,7 @@ which of the two is decided by asking for a handful, since no statistics know wh
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Final
+from typing import Final, cast
 
 import orjson
 
@@ -22,6 +22,7 @@ from drimbox.dicom.match import (
     Criterion,
     Empty,
     Fuzzy,
+    Level,
     OneOf,
     Query,
     Together,
@@ -40,6 +41,9 @@ _FEW: Final = 1000
 """Rows that are looked up and sorted, in about a millisecond, rather than met on a walk."""
 _AT_ONCE: Final = 50
 """Rows that are looked up where nothing may wait: some tenths of a millisecond."""
+
+MOST_STEPS: Final = 200_000_000
+"""What a search may take, in steps of SQLite: a walk past a million studies or so, in some seconds."""
 
 _STUDY_DATE, _PATIENT_NAME = "00080020", "00100010"
 # What is answered at once: of studies, by these; of series and instances, when they are named.
@@ -119,6 +123,7 @@ _FOUND: Final = {
     ),
 }
 _LAST: Final = chr(0x10FFFF)
+_MOST_KNOWN: Final = 10_000  # decisions that are remembered while rows are walked past
 _VERBATIM: Final = frozenset({"AE", "CS", "LO", "LT", "SH", "ST", "UC", "UI", "UR", "UT"})  # written as compared
 
 
@@ -209,20 +214,39 @@ def _sql(query: Query, where: _Where) -> str:
 
 
 def _sifted(rows: Rows, query: Query, where: _Where) -> Iterator[Row]:
-    """The keys of what satisfies what no condition answers."""
+    """The keys of what satisfies what no condition answers.
+
+    SQLite takes the attributes out of a row that are asked for; most rows have the same as one seen before.
+    """
     key = _KEY[query.level]
     width = key.count(",") + 1
-    levels = ", ".join(list(_ATTRIBUTES.values())[: list(_ATTRIBUTES).index(query.level) + 1])
-    for row in rows(f"SELECT {key}, {levels}{_sql(query, where)}", [*where.values, -1, 0]):
-        if _is_wanted(row[width:], where.rest):
+    tags = list(_needed(where.rest))
+    columns = [key, *(_attribute(query.level, tag) for tag in tags)]
+    known: dict[Row, bool] = {}
+    for row in rows(f"SELECT {', '.join(columns)}{_sql(query, where)}", [*where.values, -1, 0]):
+        texts = row[width:]
+        wanted = known.get(texts)
+        if wanted is None:
+            if len(known) >= _MOST_KNOWN:
+                known.clear()
+            held = {tag: orjson.loads(text) for tag, text in zip(tags, texts, strict=True) if text is not None}
+            wanted = known[texts] = all(satisfies(one, tag, held) for tag, one in where.rest.items())
+        if wanted:
             yield row[:width]
 
 
-def _is_wanted(levels: Row, rest: Mapping[str, Criterion]) -> bool:
-    attributes: Attributes = dict(ONLINE)
-    for level in levels:
-        attributes |= orjson.loads(level)
-    return all(satisfies(criterion, tag, attributes) for tag, criterion in rest.items())
+def _needed(criteria: Mapping[str, Criterion]) -> frozenset[str]:
+    """The attributes that these criteria look at."""
+    dates = {one.date_tag for one in criteria.values() if isinstance(one, Together)}
+    return frozenset({*dates, *(tag[:8] for tag in criteria)})
+
+
+def _attribute(level: Level, tag: str) -> str:
+    """SQL for the text of an attribute, from the lowest of the rows that may have it; NULL where it is absent."""
+    levels = list(_ATTRIBUTES)[: list(_ATTRIBUTES).index(level) + 1]
+    holding = [_ATTRIBUTES[one] for one in reversed(levels) if tag in INDEXED[cast(Level, one)]]
+    texts = [f"CAST({column} AS TEXT) -> '$.{tag}'" for column in holding]  # of INDEXED, so hexadecimal
+    return f"coalesce({', '.join(texts)})" if len(texts) > 1 else next(iter(texts), "NULL")
 
 
 def _translated(rows: Rows, query: Query, most: int) -> _Where:
@@ -232,7 +256,10 @@ def _translated(rows: Rows, query: Query, most: int) -> _Where:
         column = _COLUMNS.get(tag, "")
         if criterion == UNIVERSAL:
             continue
-        if isinstance(criterion, Fuzzy | Together):
+        if tag in ONLINE:
+            if not satisfies(criterion, tag, ONLINE):
+                where.add("0")
+        elif isinstance(criterion, Fuzzy | Together):
             if tag == _PATIENT_NAME and isinstance(criterion, Fuzzy):
                 where.add("st.study_uid IN (SELECT value FROM json_each(?))", _near(rows, criterion), narrow=True)
             else:

@@ -14,6 +14,7 @@ from drimbox.dicom.match import Query, criterion
 from drimbox.dicom.scan import scan
 from drimbox.durable import GrowingFile
 from drimbox.errors import Corrupt, Malformed, NotFound, TooLarge, Unavailable
+from drimbox.storage import database, queries
 from drimbox.storage.archive import AlreadyKept, Archive, Kept, SetAside
 
 
@@ -345,3 +346,13 @@ async def test_packs_of_an_earlier_run_grow_on(tmp_path):
     assert await served(archive) == told(*(ct(1, number) for number in range(1, 4)))
     assert len(list((archive.root / "packs").iterdir())) == 1
     archive.close()
+
+
+async def test_a_search_that_would_take_seconds_is_refused(archive, monkeypatch):
+    for number in range(1, 30):
+        await keep(archive, ct(1, number, f"1.2.3.{number}"))
+    monkeypatch.setattr(database, "_STEPS_A_LOOK", 10)
+    monkeypatch.setattr(queries, "MOST_STEPS", 100)
+    with pytest.raises(TooLarge, match="ask for a patient"):
+        await found(archive, **{"00081030": "*nowhere*"})
+    assert await found(archive, **{"00100020": "NOBODY"}) == []  # the indexes answer

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from drimbox.errors import Corrupt, Unavailable
+from drimbox.errors import Corrupt, TooLarge, Unavailable
 from drimbox.storage.database import Database
 
 
@@ -72,3 +72,16 @@ async def test_a_newer_schema_is_refused(tmp_path):
 def test_a_commit_is_durable_and_other_connections_see_it(database):
     assert database.read_here("PRAGMA journal_mode") == [("wal",)]
     assert database._writer.execute("PRAGMA synchronous").fetchall() == [(2,)]  # FULL
+
+
+COUNTING = "WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 100000) SELECT count(*) FROM n"
+
+
+def test_reading_stops_where_it_has_taken_its_steps(database):
+    with database.at_most(20_000), pytest.raises(TooLarge, match="too much to look through"):
+        database.read_here(COUNTING)
+    with database.at_most(100_000_000):
+        assert database.read_here(COUNTING) == [(100_000,)]
+    with pytest.raises(TooLarge), database.at_most(0):  # several statements share what there is
+        database.read_here(COUNTING)
+    assert database.read_here(COUNTING) == [(100_000,)]  # without a limit
