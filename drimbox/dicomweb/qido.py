@@ -30,6 +30,7 @@ _TAG = re.compile(r"[0-9A-Fa-f]{8}", re.ASCII)
 _SAFE_NAME = re.compile(r"[0-9A-Za-z.]{1,64}", re.ASCII)  # may be repeated to the caller
 _NUMBER = re.compile(rf"[0-9]{{1,{MOST_DIGITS}}}", re.ASCII)
 _SWITCHES = ("fuzzymatching", "emptyvaluematching", "multiplevaluematching")
+_OF_THE_ANSWER = frozenset({"accept", "charset"})  # PS3.18 §8.3.3; text is UTF-8 whatever is preferred (§8.8)
 _ONCE = frozenset({"limit", "offset", *_SWITCHES})
 # Of a series or an instance, what is counted for its study can be asked for too.
 _ASKED: Final[Mapping[Level, frozenset[str]]] = {
@@ -61,7 +62,7 @@ def read_search(level: Level, within: Mapping[str, str], parameters: Iterable[tu
     options: dict[str, str] = {}
     left_out: list[str] = []
     for name, value in parameters:
-        if name == "accept":
+        if name in _OF_THE_ANSWER:
             continue
         if name == "includefield":
             left_out += _left_out(level, value)

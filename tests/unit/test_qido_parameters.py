@@ -165,3 +165,9 @@ def test_a_name_that_could_do_harm_is_not_repeated(name: str) -> None:
     with pytest.raises(Malformed) as refusal:
         read_search("study", {}, [(name, "1")])
     assert str(refusal.value).startswith("query: a parameter is no attribute")
+
+
+def test_the_form_of_the_answer_is_no_criterion() -> None:
+    asked = [("accept", "application/dicom+json"), ("charset", "iso-8859-1,utf-8"), ("PatientID", "1")]
+    search = read_search("study", {}, asked)
+    assert (set(search.query.criteria), search.warnings) == ({"00100020"}, ())
