@@ -32,6 +32,8 @@ pytestmark = [
 
 SMALL_PICTURES = {"thumbnailRendering": "thumbnail", "omitQuotationForMultipartRequest": True}
 
+AWAITED = {"SR": {"words": ": "}, "SEG": {"colours": 11}, "CT": {"words": "(1/8)"}, "US": {"words": "(1/30)"}}
+
 
 @dataclass(frozen=True)
 class Visit:
@@ -64,7 +66,7 @@ async def visit(folder: Path) -> dict[str, Visit]:
         uploaded = folder / "uploaded.dcm"
         renamed(ultrasound(), 9, 1, 1).save_as(uploaded)
         visits += [{"upload": [str(uploaded)]}, {"study": f"{ROOT}.9"}]
-        wanted = {"port": port, "elsewhere": elsewhere, "node": site.node.url, "visits": visits}
+        wanted = {"port": port, "elsewhere": elsewhere, "node": site.node.url, "visits": visits, "awaited": AWAITED}
         done = await asyncio.to_thread(
             subprocess.run, [str(NODE), "visit.js", json.dumps(wanted)],
             cwd=OHIF, capture_output=True, text=True, timeout=300,

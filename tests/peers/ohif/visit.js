@@ -4,7 +4,8 @@
 // port: of the viewer, where the node is found below /dicom-web; elsewhere: a port of another origin, for the node alone.
 // study: none for the list of all, as query filters it, from which the files of upload are sent. source: over the settings
 // of OHIF's data source. One line of JSON a visit: what the page asked of the node and what it was answered, the series it
-// listed with the levels, colours and words it showed for each, and what went wrong in it.
+// listed with the levels, colours and words it showed for each, and what went wrong in it. awaited: by modality, the words
+// or the number of colours that may come some time after the last answer.
 
 const { createReadStream, existsSync, statSync } = require('node:fs');
 const http = require('node:http');
@@ -134,9 +135,19 @@ async function showAll(page, name) {
     await tiles.nth(index).dblclick();
     await quiet(page);
     if (wanted.pictures) await page.screenshot({ path: path.join(wanted.pictures, `${name}-${index}.png`) });
-    series.push({ tile: await tiles.nth(index).innerText(), ...(await page.evaluate(seen)) });
+    const tile = await tiles.nth(index).innerText();
+    series.push({ tile, ...(await seenOnce(page, wanted.awaited?.[tile.split('\n')[0]] ?? {})) });
   }
   return series;
+}
+
+/** What is seen once the words or the colours that are awaited are there, or after twenty seconds. */
+async function seenOnce(page, { words = '', colours = 0 }) {
+  for (let turn = 0; ; turn++) {
+    const found = await page.evaluate(seen);
+    if (turn === 100 || (found.words.includes(words) && found.colours >= colours)) return found;
+    await page.waitForTimeout(200);
+  }
 }
 
 /** Send files to the node by the dialog of OHIF for that. */
