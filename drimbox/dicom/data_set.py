@@ -24,7 +24,7 @@ def open_data_set(file: Readable, limits: Limits, wanted: frozenset[int] | None 
     wanted: see `ElementReader`. A transfer syntax we do not know is private: explicit VR little endian, as PS3.5 §10.1
     has all encapsulated ones; if that is wrong about the VRs, the reader sees it at the first element.
     """
-    preface = read_preface(file)
+    preface = file.preface or read_preface(file)
     syntax = TRANSFER_SYNTAXES.get(preface.transfer_syntax) or TransferSyntax(preface.transfer_syntax, "Private")
     source = Inflated(file, preface, limits) if syntax.deflated else file
     reader = ElementReader(

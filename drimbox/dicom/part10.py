@@ -37,6 +37,7 @@ class Readable(Protocol):
     """Bytes that can be read anywhere: a file, a spool, a memory."""
 
     size: int  # how many bytes there are
+    preface: "Preface | None" = None  # of one that begins with a preface we wrote ourselves
 
     def read_at(self, offset: int, length: int) -> bytes:
         """The `length` bytes from `offset`; fewer only where the end comes first."""

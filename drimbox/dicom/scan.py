@@ -210,7 +210,7 @@ def _walk(data_set: DataSet, limits: Limits) -> _Found:
     """Collect what we want of the data set, and check the structure of all of it on the way."""
     events: list[Event] = []
     found = _collect(_noted(data_set.reader, events), data_set.reader.value, limits)
-    if found.pixels is not None and len(events) < _MOST_EVENTS:
+    if len(events) < _MOST_EVENTS:
         _remember(data_set, found.pixels, events)
     return found
 
@@ -235,10 +235,10 @@ def _walk_again(data_set: DataSet) -> _Found | None:
     return _collect(layout.wanted, lambda offset, length: head[offset - start : offset - start + length], Limits())
 
 
-def _remember(data_set: DataSet, pixels: Event, events: list[Event]) -> None:
-    """Only headers of native Pixel Data that nothing follows: the end of the file is then part of the layout."""
-    _, _, _, offset, length = pixels
+def _remember(data_set: DataSet, pixels: Event | None, events: list[Event]) -> None:
+    """Only headers after which nothing comes, but native Pixel Data: the end of the file is then part of the layout."""
     start, source = data_set.preface.data_set_offset, data_set.source
+    _, _, _, offset, length = pixels or (0, 0, "", source.size, 0)
     if offset + length != source.size or offset - start > MOST_BYTES or data_set.syntax.deflated:
         return
     values = [event for event in events if event[1] != ITEM and event[2] != "SQ" and event[3] < offset]

@@ -56,5 +56,5 @@ class Ingest:
 
 def _announced(spool: Spool, summary: Summary) -> None:
     """The data set must be what the command, or the part, said it is (PS3.4 §B.2.3)."""
-    if spool.announced != (summary.sop_class_uid, summary.ref.sop_uid):
+    if (spool.preface.sop_class_uid, spool.preface.sop_uid) != (summary.sop_class_uid, summary.ref.sop_uid):
         raise Malformed("data set", "its SOP Class or Instance UID is not the one that was announced")

@@ -20,7 +20,7 @@ from drimbox.dicom.attributes import Attributes
 from drimbox.dicom.checksum import crc32
 from drimbox.dicom.found import Found
 from drimbox.dicom.match import OneOf, Query
-from drimbox.dicom.part10 import build_preface
+from drimbox.dicom.part10 import Preface, build_preface
 from drimbox.dicom.scan import Limits, Summary
 from drimbox.durable import Volume
 from drimbox.errors import Conflict, Corrupt, NotFound, TooLarge, Unavailable
@@ -91,8 +91,9 @@ class Archive:
             raise Unavailable("archive", "an I/O error or damage was seen: check the medium, then restart")
         if self._follower.refusal is not None:
             raise self._follower.refusal
-        preface = build_preface(sop_class_uid, sop_uid, transfer_syntax)
-        return self.packs.spool((sop_class_uid, sop_uid), preface, limit_bytes)
+        written = build_preface(sop_class_uid, sop_uid, transfer_syntax)
+        preface = Preface(sop_class_uid, sop_uid, transfer_syntax, len(written))
+        return self.packs.spool(preface, written, limit_bytes)
 
     async def keep(self, spool: Spool, summarise: Callable[[Spool, Limits], Summary]) -> Outcome:
         """Make the instance durable; its rows and the change of its study follow. The spool is ours from here on.

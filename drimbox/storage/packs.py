@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from drimbox import clock
+from drimbox.dicom.part10 import Preface
 from drimbox.durable import GrowingFile, Volume
 from drimbox.errors import DrimboxError
 from drimbox.storage.records import HEADER_BYTES, Record, State, build_header, read_header
@@ -37,13 +38,13 @@ class Packs:
         self._open: set[GrowingFile] = set()
         self._looked = -_LOOK_AGAIN_S  # for room, in ticks
 
-    def spool(self, announced: tuple[str, str], preface: bytes, limit_bytes: int) -> Spool:
-        """A spool that begins with `preface`; see `Spool`. Raises NoSpace, Unavailable."""
+    def spool(self, preface: Preface, written: bytes, limit_bytes: int) -> Spool:
+        """A spool that begins with `preface`, as it is `written`; see `Spool`. Raises NoSpace, Unavailable."""
         now = clock.ticks()
         if now - self._looked >= _LOOK_AGAIN_S:
             self.volume.check_room()
             self._looked = now
-        return Spool(self._buffers, self._take, self._give, announced, preface, limit_bytes)
+        return Spool(self._buffers, self._take, self._give, preface, written, limit_bytes)
 
     def go_on_with(self, name: str, end: int) -> None:
         """A pack of an earlier run may grow on from `end`."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from drimbox.dicom.checksum import Digest, crc32
-from drimbox.dicom.part10 import Readable
+from drimbox.dicom.part10 import Preface, Readable
 from drimbox.durable import GrowingFile
 from drimbox.errors import TooLarge
 from drimbox.storage.records import HEADER_BYTES, Record, aligned, build_header
@@ -44,7 +44,7 @@ class Buffers:
 class Spool(Readable):
     """A Part 10 object while it arrives, a `Readable` whose first byte is the first of its preface.
 
-    announced: SOP class and instance, as its sender told them. size: bytes so far, preface included. pack, offset:
+    preface: as its sender announced the instance. size: bytes so far, preface included. pack, offset:
     where its record will be; None while it is in memory.
     """
 
@@ -53,13 +53,12 @@ class Spool(Readable):
         buffers: Buffers,
         take_pack: Callable[[], GrowingFile],
         give_pack: Callable[[GrowingFile, int], None],
-        announced: tuple[str, str],
-        preface: bytes,
+        preface: Preface,
+        written: bytes,
         limit_bytes: int,
     ) -> None:
-        self.announced = announced
+        self.preface: Preface = preface
         self.size = 0
-        self.preface_bytes = len(preface)
         self.pack: GrowingFile | None = None
         self.offset = 0
         self._take_pack, self._give_pack = take_pack, give_pack
@@ -69,7 +68,7 @@ class Spool(Readable):
         self._buffer = buffers.take()
         self._memory = memoryview(self._buffer or b"")
         try:
-            self._append(preface)
+            self._append(written)
         except BaseException:
             self.discard()
             raise
@@ -106,14 +105,14 @@ class Spool(Readable):
         self.offset = self.pack.end
         if self.size:
             self.pack.write([self._memory[HEADER_BYTES : HEADER_BYTES + self.size]], self.offset + HEADER_BYTES)
-            self._running.update(self._memory[HEADER_BYTES + self.preface_bytes : HEADER_BYTES + self.size])
+            self._running.update(self._memory[HEADER_BYTES + self.preface.data_set_offset : HEADER_BYTES + self.size])
         self._give_buffer()
 
     def digest(self) -> bytes:
         """Of the data set bytes written so far."""
         if self.pack is not None:
             return self._running.digest()
-        return Digest(self._memory[HEADER_BYTES + self.preface_bytes : HEADER_BYTES + self.size]).digest()
+        return Digest(self._memory[HEADER_BYTES + self.preface.data_set_offset : HEADER_BYTES + self.size]).digest()
 
     def read_at(self, offset: int, length: int) -> bytes:
         """Up to `length` bytes from `offset`; short only at the end."""
@@ -131,7 +130,9 @@ class Spool(Readable):
 
     def record(self, digest: bytes, kept_at: float) -> Record:
         """What its header will say."""
-        return Record(self.size, kept_at, digest, self.preface_bytes, self.crc32_at(0, self.preface_bytes))
+        return Record(
+            self.size, kept_at, digest, self.preface.data_set_offset, self.crc32_at(0, self.preface.data_set_offset)
+        )
 
     def framed(self, record: Record) -> memoryview:
         """Of one in memory: header, object and padding, as they will lie in a pack."""

@@ -33,7 +33,7 @@ from raw_scu import CT, EXPLICIT, RawScu
 
 ROOT = "1.2.826.0.1.3680043.8.498.6"
 DEFLATED, JPEG = "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.50"
-SUCCESS, CANNOT_UNDERSTAND, OUT_OF_RESOURCES = 0x0000, 0xC000, 0xA700
+SUCCESS, CANNOT_UNDERSTAND, OUT_OF_RESOURCES, INVALID_SOP_INSTANCE = 0x0000, 0xC000, 0xA700, 0x0117
 SECRET = "canary"
 
 
@@ -131,7 +131,7 @@ def test_no_name_comes_from_a_uid(house: House, keyword: str, uid: str, caplog: 
 @pytest.mark.parametrize("uid", ["../../outside", "1.2\r\nX: y", "1" * 65, "..", "1..2" * 20])
 def test_no_name_comes_from_a_command(house: House, uid: str) -> None:
     made = ct(1, 7, f"{ROOT}.2")
-    assert send(house, data_set_bytes(made), uid) == CANNOT_UNDERSTAND
+    assert send(house, data_set_bytes(made), uid) == INVALID_SOP_INSTANCE
 
 
 # --- Bombs ----------------------------------------------------------------------------------------------------------

@@ -48,6 +48,19 @@ def test_the_second_slice_is_not_walked_and_says_what_its_own_values_say(walks):
     assert scan(InMemory(part10(ct(1, 2)))) == second
 
 
+def test_a_second_header_without_pixels_is_not_walked_either(walks):
+    made = [ct(1, number) for number in (1, 2)]
+    for each in made:
+        del each.PixelData
+    first, second = (scan(InMemory(part10(each))) for each in made)
+    assert len(walks) == 1
+    assert (first.spans, second.spans, second.number_of_frames) == ((), (), 0)
+    assert second.ref.sop_uid == made[1].SOPInstanceUID
+    cut = part10(made[1])[:-3]
+    with pytest.raises(DrimboxError):
+        scan(InMemory(cut))
+
+
 def test_another_place_of_an_element_is_another_layout(walks):
     one = part10(ct(1, 1, StudyDescription="TDM thorax", SeriesDescription="abcd"))
     other = part10(ct(1, 2, StudyDescription="TDM thor", SeriesDescription="abcdef"))

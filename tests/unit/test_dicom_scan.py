@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from drimbox.dicom.part10 import InMemory, build_preface
+from drimbox.dicom.part10 import InMemory, Readable, build_preface
 from drimbox.dicom.scan import INDEXED, Limits, Summary, scan
 from drimbox.errors import Malformed, TooLarge
 from drimbox.model import InstanceRef, Span
@@ -434,7 +434,7 @@ def test_a_deflated_data_set_that_is_broken_is_refused(content: bytes) -> None:
         scanned(content, DEFLATED)
 
 
-class Sparse:
+class Sparse(Readable):
     """Bytes with a hole of zeros after them: a file of any size in no memory. Counts what is read."""
 
     def __init__(self, head: bytes, size: int) -> None:
