@@ -10,7 +10,7 @@ from drimbox.storage.archive import Archive
 
 @dataclass(frozen=True)
 class Remove:
-    """Take out of use (docs/decisions/0021-removed-is-hidden.md). What is sent again is shown again."""
+    """Take out of use (docs/decisions/0023-removed-is-hidden.md). What is sent again is shown again."""
 
     archive: Archive
     admit: Admit
