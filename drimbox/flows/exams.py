@@ -23,6 +23,7 @@ from drimbox.kos.zone import offset_of
 from drimbox.model import Exam, Report
 from drimbox.settings import Settings
 from drimbox.storage.archive import Archive
+from drimbox.storage.outbox import STILL_ARRIVING
 from drimbox.storage.reports import Reports
 
 _MAX_INSTANCES: Final = 200_000
@@ -48,7 +49,7 @@ class Found:
     series: tuple[ManifestSeries, ...]
     quiet_at: float = 0
     selections: tuple[KeySelection, ...] = ()
-    waiting: str = "study: its images still arrive"
+    waiting: str = STILL_ARRIVING
 
 
 @dataclass(frozen=True, slots=True)

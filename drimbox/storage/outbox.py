@@ -20,6 +20,7 @@ from drimbox.storage.database import Database, Row, Transaction
 
 LEASE_S: Final = 300.0  # longer than one attempt may last; a killed node's job is taken up again after it
 PATIENCE_S: Final = 60.0  # of a job the DMP did not answer while it answers others: not each of them brings it back
+STILL_ARRIVING: Final = "study: its images still arrive"
 _LISTED: Final = (
     "id, study_uid, kind, state, cause, attempts, last_error, unique_id, entry_uuid, next_try, created_at, settled_at"
 )
@@ -79,9 +80,11 @@ class Outbox:
         kind: JobKind = "publish",
         report_id: int | None = None,
         pause_s: float = 0,
+        why: str = "",
     ) -> None:
         """See to it that the study is looked at, `pause_s` from now; a job that only waits for its turn will do.
 
+        why: it waits, for people; what was written before stays when there is nothing new to say.
         What was parked in doubt goes on: what became of it must be known before anything else is said.
         """
         transaction.execute(
@@ -97,14 +100,14 @@ class Outbox:
         if state == "due" or (state == "parked" and not self._is_frozen(transaction, job_id)):
             transaction.execute(
                 "UPDATE job SET state = 'due', kind = ?, cause = ?, report_id = coalesce(?, report_id), next_try = ?, "
-                "attempts = 0, settled_at = NULL WHERE id = ?",
-                (kind, cause, report_id, now + pause_s, job_id),
+                "attempts = 0, settled_at = NULL, last_error = coalesce(nullif(?, ''), last_error) WHERE id = ?",
+                (kind, cause, report_id, now + pause_s, why, job_id),
             )
             return
         transaction.execute(
-            "INSERT INTO job (study_uid, report_id, kind, state, cause, next_try, created_at) "
-            "VALUES (?, ?, ?, 'due', ?, ?, ?)",
-            (study_uid, report_id, kind, cause, now + pause_s, now),
+            "INSERT INTO job (study_uid, report_id, kind, state, cause, next_try, created_at, last_error) "
+            "VALUES (?, ?, ?, 'due', ?, ?, ?, ?)",
+            (study_uid, report_id, kind, cause, now + pause_s, now, why),
         )
 
     async def images_changed(self, studies: Mapping[str, float], settle_s: float) -> None:
@@ -115,7 +118,8 @@ class Outbox:
             for study_uid, newest in studies.items():
                 if transaction.row("SELECT 1 FROM report_key WHERE key = ? LIMIT 1", (f"study:{study_uid}",)):
                     pause_s = min(settle_s, max(0.0, newest + settle_s - now))
-                    self.make_due(transaction, study_uid, "images", now, pause_s=pause_s)
+                    why = STILL_ARRIVING if pause_s else ""
+                    self.make_due(transaction, study_uid, "images", now, pause_s=pause_s, why=why)
 
         await self.database.write(work)
 

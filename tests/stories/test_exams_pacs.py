@@ -201,3 +201,13 @@ async def test_a_withdrawn_report_asks_the_pacs_for_nothing_and_leaves_nothing_o
         assert traced(site, "retrieve", "from the PACS") == 0
         assert asked < traced(site, "search", "instances of the PACS")
         assert shown(dmp) == []
+
+
+async def test_a_job_says_that_its_images_still_arrive(tmp_path: Path) -> None:
+    publish = {"settle_s": 3600, "poll_s": 0.1}
+    async with running(tmp_path, publish=publish) as site, site.dmp() as dmp:
+        await acquire(tmp_path, site.node.dicom_port, "NODE", ct(1, 1))
+        await report(site)
+        item = await owed(site, "its images still arrive", "due")
+        assert item["attempts"] == 0
+        assert shown(dmp) == []
