@@ -4,8 +4,8 @@
 // port: of the viewer, where the node is found below /dicom-web; elsewhere: a port of another origin, for the node alone.
 // study: none for the list of all, as query filters it, from which the files of upload are sent. source: over the settings
 // of OHIF's data source. One line of JSON a visit: what the page asked of the node and what it was answered, the series it
-// listed with the levels, colours and words it showed for each, and what went wrong in it. awaited: by modality, the words
-// or the number of colours that may come some time after the last answer.
+// listed with the levels, colours and words it showed for each, and what went wrong in it. awaited: by modality, what
+// may come some time after the last answer: one of these words, or so many colours.
 
 const { createReadStream, existsSync, statSync } = require('node:fs');
 const http = require('node:http');
@@ -132,20 +132,28 @@ async function showAll(page, name) {
   const series = [];
   const tiles = page.locator(TILES);
   for (let index = 0; index < (await tiles.count()); index++) {
-    await tiles.nth(index).dblclick();
-    await quiet(page);
-    if (wanted.pictures) await page.screenshot({ path: path.join(wanted.pictures, `${name}-${index}.png`) });
     const tile = await tiles.nth(index).innerText();
-    series.push({ tile, ...(await seenOnce(page, wanted.awaited?.[tile.split('\n')[0]] ?? {})) });
+    const awaited = wanted.awaited?.[tile.split('\n')[0]] ?? {};
+    let found;
+    for (let turn = 0; turn < 3 && !isThere(found, awaited); turn++) {
+      await tiles.nth(index).dblclick(); // once more where OHIF went on to another image meanwhile
+      await quiet(page);
+      found = await seenOnce(page, awaited);
+    }
+    if (wanted.pictures) await page.screenshot({ path: path.join(wanted.pictures, `${name}-${index}.png`) });
+    series.push({ tile, ...found });
   }
   return series;
 }
 
-/** What is seen once the words or the colours that are awaited are there, or after twenty seconds. */
-async function seenOnce(page, { words = '', colours = 0 }) {
+const isThere = (found, { words = [''], colours = 0 }) =>
+  Boolean(found) && words.some((word) => found.words.includes(word)) && found.colours >= colours;
+
+/** What is seen once the words or the colours that are awaited are there, or after ten seconds. */
+async function seenOnce(page, awaited) {
   for (let turn = 0; ; turn++) {
     const found = await page.evaluate(seen);
-    if (turn === 100 || (found.words.includes(words) && found.colours >= colours)) return found;
+    if (turn === 50 || isThere(found, awaited)) return found;
     await page.waitForTimeout(200);
   }
 }
