@@ -47,7 +47,7 @@ SYNTAXES = {
     "RLE": "1.2.840.10008.1.2.5",
     "JPEG 2000": "1.2.840.10008.1.2.4.90",
 }
-# What the issue asks for, as a ratio to pydicom's best route.
+# The aims, as a ratio to pydicom's best route.
 AIMS = {
     ("HTJ2K", "decode"): 1.7,
     ("JPEG-LS", "encode"): 1.4,
