@@ -18,7 +18,7 @@ from weakref import WeakValueDictionary
 
 from drimbox.dicom import checksum
 from drimbox.dicom.packed_json import Packed
-from drimbox.durable import make_folder, remove_file, write_file
+from drimbox.durable import make_folder, remove_file, write_disposable
 from drimbox.storage.database import Database, Transaction
 from drimbox.storage.rejections import shown_series
 
@@ -76,7 +76,8 @@ class Metadata:
             sql = "UPDATE series SET changed_at = NULL WHERE study_uid = ? AND series_uid = ? AND revision = ?"
             transaction.execute(sql, (study_uid, revision.series_uid, revision.name))
 
-        await self._database.write(settle)
+        # Not synced alone: what is forgotten is only written once more.
+        await asyncio.wrap_future(self._database.submit(settle, durable=False))
 
     async def remove_gone(self) -> int:
         """Remove the metadata of series that are no more; of how many."""
@@ -119,7 +120,7 @@ class Metadata:
         path = self._path(key)
         try:
             make_folder(path.parent)
-            write_file(path, header + packed.blocks)
+            write_disposable(path, header + packed.blocks)  # its checksum tells what a crash left of it
         except OSError as error:
             log.warning("metadata_not_written", extra={"errno": error.errno})
 
