@@ -305,20 +305,10 @@ def write_disposable(path: Path, data: bytes) -> None:
 
 
 def _write_whole(path: Path, data: bytes, sync: Callable[[int], None]) -> None:
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
-    file = disk.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
-    try:
+    with _draft(path, sync) as file:
         view = memoryview(data)
         while view:
             view = view[disk.write(file, view) :]
-        sync(file)
-        disk.rename(draft, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            disk.unlink(draft)
-        raise
-    finally:
-        os.close(file)
 
 
 @contextlib.contextmanager
@@ -327,12 +317,22 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
 
     The old content stays until then; a block that raises leaves nothing. Raises OSError.
     """
+    with (
+        _draft(path, disk.fsync) as file,
+        io.BufferedWriter(io.FileIO(file, "wb", closefd=False), 2**20) as buffered,
+    ):
+        yield buffered
+    _sync_path(path.parent)
+
+
+@contextlib.contextmanager
+def _draft(path: Path, sync: Callable[[int], None]) -> Iterator[int]:
+    """A file beside `path` that gets its name once the block has ended well and it is synced; else it is gone."""
     draft = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
     file = disk.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
     try:
-        with io.BufferedWriter(io.FileIO(file, "wb", closefd=False), 2**20) as buffered:
-            yield buffered
-        disk.fsync(file)
+        yield file
+        sync(file)
         disk.rename(draft, path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -340,7 +340,6 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
         raise
     finally:
         os.close(file)
-    _sync_path(path.parent)
 
 
 def rename_file(source: Path, target: Path) -> None:
