@@ -3,7 +3,6 @@
 Elements are chosen by their root, their qualifier or their namespace; never by their rank.
 """
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
@@ -15,13 +14,10 @@ from drimbox.errors import Malformed, TooLarge
 from drimbox.hl7.identity import sex_of
 from drimbox.kos.codes import INS_NAMESPACES
 from drimbox.model import Code, Exam, Identifier, Order, Patient, Professional, Structure
+from drimbox.xds.cda_xml import CDA, parse_cda
 
-_V3 = "{urn:hl7-org:v3}"
 _ACCESSION = "{urn:dicom-org:ps3-20}accessionNumber"
-_MAX_MARKS = 400_000  # tags and attributes: the largest report seen has 12,000; each costs some 100 bytes of tree
 _MAX_EXAMS = 100
-# The PDF and the pictures of a report: base64, with its line ends written as references or not. No header has as much.
-_CONTENT = re.compile(rb"(?<![A-Za-z0-9+/=\s&#;])[A-Za-z0-9+/=\s&#;]{65536,}")
 
 PROFESSIONAL = "1.2.250.1.71.4.2.1"  # authority of RPPS and ADELI numbers
 STRUCTURE = "1.2.250.1.71.4.2.2"  # authority of FINESS and SIRET numbers
@@ -56,13 +52,8 @@ class ClinicalDocument:
 
 
 def read_cda(data: bytes) -> ClinicalDocument:
-    """Read the header of a CDA, whatever the size of the PDF and pictures in it. Raises Malformed, TooLarge.
-
-    A document type declaration is refused whatever it holds: CDA has none, entities and external files begin there.
-    """
-    root = _parse(data)
-    if root.tag != f"{_V3}ClinicalDocument":
-        raise Malformed("CDA", "the root element is not ClinicalDocument of HL7 v3")
+    """Read the header of a CDA, whatever the size of the PDF and pictures in it. Raises Malformed, TooLarge."""
+    root = parse_cda(data, lambda content: b" ")
     author = _find(root, "author/assignedAuthor")
     signer = _find(root, "legalAuthenticator/assignedEntity")
     performers = root.iterfind(_path("documentationOf/serviceEvent/performer/assignedEntity/representedOrganization"))
@@ -100,29 +91,6 @@ def _replaced(root: etree._Element) -> Iterator[Identifier]:
             for node in related.iterfind(_path("parentDocument/id")):
                 if identifier := _instance_id(node):
                     yield identifier
-
-
-def _parse(data: bytes) -> etree._Element:
-    if b"\0" in data:  # UTF-16 and UTF-32 would hide a DOCTYPE from the next line
-        raise Malformed("CDA", "not in UTF-8 nor in ISO 8859")
-    if re.search(rb"<!DOCTYPE", data, re.IGNORECASE):
-        raise Malformed("CDA", "it has a DOCTYPE: refused")
-    if data.count(b"<") + data.count(b"=") > _MAX_MARKS:
-        raise TooLarge("CDA", f"more than {_MAX_MARKS} tags and attributes")
-    # libxml2 refuses a text over 10 million characters, and its other guards are not worth losing to lift that one.
-    # No such run holds a character that ends markup, and a blank holds apart what stood on its two sides.
-    data = _CONTENT.sub(b" ", data)
-    parser = etree.XMLParser(
-        resolve_entities=False, no_network=True, huge_tree=False, load_dtd=False, remove_comments=True, remove_pis=True
-    )
-    try:
-        root = etree.fromstring(data, parser)
-    except (etree.XMLSyntaxError, ValueError) as error:
-        # The parser quotes the text it stumbles on: its message would put a patient in the log.
-        raise Malformed("CDA", "not well-formed XML, or a text in it is over 10 million characters") from error
-    if root.getroottree().docinfo.internalDTD is not None:
-        raise Malformed("CDA", "it has a DOCTYPE: refused")
-    return root
 
 
 # --- Patient -------------------------------------------------------------------------------------------------------
@@ -299,7 +267,7 @@ def _instance_id(node: etree._Element | None) -> Identifier | None:
 
 @cache  # of the paths in this file
 def _path(path: str) -> str:
-    return "/".join(_V3 + step for step in path.split("/"))
+    return "/".join(CDA + step for step in path.split("/"))
 
 
 def _find(parent: etree._Element | None, path: str) -> etree._Element | None:

@@ -12,7 +12,7 @@ from typing import Final
 
 from lxml import etree
 
-CDA: Final = "{urn:hl7-org:v3}"
+from drimbox.xds.cda_xml import CDA
 
 Pictures = Callable[[etree._Element], tuple[str, bytes] | None]
 

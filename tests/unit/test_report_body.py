@@ -87,6 +87,10 @@ def test_what_is_not_what_it_is_called_is_not_shown(content, attributes, refusal
         (document(""), NotFound),
         (level_1("not base64!"), Malformed),
         (b"<!DOCTYPE x [<!ENTITY a 'b'>]>" + document(""), Malformed),
+        (
+            document("").replace(b"UTF-8", b"UTF-7").replace(b"?>", b"?>+ADwAIQ-DOCTYPE ClinicalDocument+AD4-", 1),
+            Malformed,
+        ),
         (document("<a/>" * 400_001), TooLarge),
         (level_1("@drimbox-run-0@"), Malformed),
         (document("<a>" * 300 + "</a>" * 300), Malformed),
