@@ -10,7 +10,7 @@ from drimbox.errors import Conflict
 from drimbox.kos.read import read_manifest
 from drimbox.model import Report, Submission
 from drimbox.storage.database import Transaction
-from drimbox.storage.outbox import Outbox
+from drimbox.storage.outbox import FROZEN, Outbox
 from drimbox.storage.reports import read_fields, write_fields
 from drimbox.storage.versions import report_keys
 from drimbox.xds.entry import utc_time
@@ -20,7 +20,6 @@ IMPORTED: Final = "imported"
 Outcome = Literal["imported", "already there", "superseded"]
 
 _TOLD: Final = "state = 'done' AND unique_id <> ''"
-_FROZEN: Final = "study_uid, kind, unique_id, set_uid, entry_uuid, structure, manifest, metadata, signature"
 _PAGE: Final = 200
 
 
@@ -60,7 +59,7 @@ class EarlierSubmissions:
 
     async def _one(self, job_id: int) -> Earlier:
         sql = (
-            f"SELECT report_id, created_at, {_FROZEN}, EXISTS (SELECT 1 FROM job o WHERE o.study_uid = j.study_uid "  # noqa: S608
+            f"SELECT report_id, created_at, {FROZEN}, EXISTS (SELECT 1 FROM job o WHERE o.study_uid = j.study_uid "  # noqa: S608
             "AND o.id > j.id AND o.state = 'done' AND o.kind = 'withdraw') FROM job j WHERE id = ?"
         )
         report_id, told_at, *frozen, withdrawn = (await self._database.read(sql, (job_id,)))[0]
@@ -103,7 +102,7 @@ def _keep(transaction: Transaction, earlier: Earlier) -> Outcome:
     now = clock.now().timestamp()
     ins = earlier.report.patient.ins
     transaction.execute(
-        f"INSERT INTO job ({_FROZEN}, report_id, ins, state, cause, next_try, created_at, settled_at) "  # noqa: S608
+        f"INSERT INTO job ({FROZEN}, report_id, ins, state, cause, next_try, created_at, settled_at) "  # noqa: S608
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'done', ?, ?, ?, ?)",
         (
             *(study_uid, "withdraw" if earlier.withdrawn else "publish", submission.unique_id, submission.set_uid),

@@ -61,8 +61,7 @@ def _held(row: Row) -> Held:
 
 def find_instance(read: Read, sop_uid: str) -> Held | None:
     """The instance that has this SOP Instance UID, wherever it claims to belong."""
-    rows = read(f"SELECT {_HELD} FROM instance i WHERE sop_uid = ?", (sop_uid,))  # noqa: S608 a constant
-    return _held(rows[0]) if rows else None
+    return find_instances(read, [sop_uid]).get(sop_uid)
 
 
 def find_instances(read: Read, sop_uids: Sequence[str]) -> dict[str, Held]:

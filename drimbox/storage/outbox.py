@@ -24,7 +24,8 @@ STILL_ARRIVING: Final = "study: its images still arrive"
 _LISTED: Final = (
     "id, study_uid, kind, state, cause, attempts, last_error, unique_id, entry_uuid, next_try, created_at, settled_at"
 )
-_FROZEN: Final = "study_uid, kind, unique_id, set_uid, entry_uuid, structure, manifest, metadata, signature"
+FROZEN: Final = "study_uid, kind, unique_id, set_uid, entry_uuid, structure, manifest, metadata, signature"
+"""What a job froze of its submission, in the order of the table of jobs."""
 _OPEN: Final = "('due', 'leased', 'frozen')"
 _RELEASE: Final = f"UPDATE job SET leased_until = 0 WHERE state IN {_OPEN} AND leased_until > 0"  # noqa: S608
 _FREE: Final = (
@@ -150,7 +151,7 @@ class Outbox:
             )
             frozen = None
             if row[1] == "frozen":
-                frozen = transaction.row(f"SELECT {_FROZEN} FROM job WHERE id = ?", (row[0],))  # noqa: S608
+                frozen = transaction.row(f"SELECT {FROZEN} FROM job WHERE id = ?", (row[0],))  # noqa: S608
             return (row[0], *row[2:], frozen)
 
         row = await self.database.write(work)
@@ -166,7 +167,7 @@ class Outbox:
     async def published(self, study_uid: str) -> Published | None:
         """What the DMP holds of this study: the newest submission it accepted, unless that one withdrew it."""
         rows = await self.database.read(
-            f"SELECT report_id, ins, {_FROZEN} FROM job WHERE study_uid = ? AND state = 'done' "  # noqa: S608
+            f"SELECT report_id, ins, {FROZEN} FROM job WHERE study_uid = ? AND state = 'done' "  # noqa: S608
             "AND unique_id <> '' ORDER BY id DESC LIMIT 1",
             (study_uid,),
         )
@@ -293,7 +294,7 @@ class Outbox:
     async def doubtful(self, study_uid: str) -> list[tuple[int, Published]]:
         """What was discarded of the study while the DMP may hold it, oldest first: job and content."""
         rows = await self.database.read(
-            f"SELECT id, report_id, ins, {_FROZEN} FROM job WHERE study_uid = ? AND state = 'discarded' "  # noqa: S608
+            f"SELECT id, report_id, ins, {FROZEN} FROM job WHERE study_uid = ? AND state = 'discarded' "  # noqa: S608
             "AND in_doubt = 1 ORDER BY id",
             (study_uid,),
         )

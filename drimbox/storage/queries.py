@@ -204,7 +204,7 @@ def _is_plain(criterion: Criterion) -> bool:
 
 
 def _sql(query: Query, where: _Where) -> str:
-    """What is asked, without the columns: a page of it, in order. For `_values`."""
+    """What is asked, without the columns: a page of it, in order."""
     # SQLite takes a CROSS JOIN for an order: studies first, newest first. Otherwise the handful decides.
     join, walk = ("JOIN", "") if where.is_narrow else ("CROSS JOIN", " INDEXED BY study_by_date")
     return (
