@@ -12,16 +12,15 @@ from drimbox.dicom.command import (
     N_ACTION_RQ,
     N_EVENT_REPORT_RQ,
     RESPONSE,
-    VERIFICATION,
     Command,
     read_command,
 )
 from drimbox.dicom.pdu import COMMAND, LAST
-from drimbox.dicom.uid import checked_uid
 from drimbox.dicom_scp.allowance import Spool
+from drimbox.dicom_scp.faults import find_fault
 from drimbox.dicom_scp.framing import wrong_message, wrong_pdu
 from drimbox.dicom_scp.negotiation import Context
-from drimbox.errors import Malformed, NotAcceptable, TooLarge
+from drimbox.errors import Malformed, TooLarge
 
 _LONGEST_COMMAND: Final = 2**16
 _NO_STATUS: Final = 0xC000  # of a response without one: not a success
@@ -141,15 +140,11 @@ class Assembly:
         return None
 
     def _begin_store(self, message: Message) -> None:
-        """Open the spool of a C-STORE, or note why it will be refused."""
+        """Open the spool of a C-STORE; none for one that will be refused for its command, or for having no data set."""
         command, context = message.command, message.context
+        if not command.has_data_set or find_fault(command, context.abstract_syntax):
+            return
         try:
-            if command.sop_class_uid != context.abstract_syntax or command.sop_class_uid == VERIFICATION:
-                raise NotAcceptable("SOP class", "not the abstract syntax of its presentation context")
-            if not command.has_data_set:
-                raise Malformed("C-STORE", "it has no data set")
-            message.spool = self._open_spool(
-                command.sop_class_uid, checked_uid(command.sop_uid), context.transfer_syntax
-            )
+            message.spool = self._open_spool(command.sop_class_uid, command.sop_uid, context.transfer_syntax)
         except Exception as refusal:  # as above
             message.refused = refusal

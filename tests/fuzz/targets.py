@@ -177,7 +177,7 @@ def _listen(stream: bytes, step: int) -> tuple[list[tuple[int, int, int]], str]:
     sizes = iter(heard.spools)
     found = []
     for message in heard.messages:
-        stored = next(sizes).size if message.command.field == C_STORE_RQ and message.refused is None else 0
+        stored = next(sizes).size if message.spool is not None else 0
         found.append((message.command.field, message.command.message_id, stored))
     return found, ending
 
