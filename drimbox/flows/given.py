@@ -9,7 +9,7 @@ from typing import Any, Final
 from drimbox.errors import TooLarge
 from drimbox.flows.admit import Admit
 from drimbox.flows.consult import new_file_id
-from drimbox.flows.xdm_import import Found, read_set
+from drimbox.flows.xdm_import import read_set
 from drimbox.kos.manifest import Manifest
 from drimbox.kos.read import read_manifest
 from drimbox.model import Credentials
@@ -48,21 +48,23 @@ class Given:
             del data
             listed = []
             while one := await asyncio.to_thread(next, found, None):
+                kos, manifest = one
                 document_id = new_file_id()
-                await self.visits.list_document(document_id, one.kos)
-                listed.append({"document_id": document_id, **_shown(one.manifest)})
+                await self.visits.list_document(document_id, kos)
+                listed.append({"document_id": document_id, **_shown(manifest)})
                 if len(listed) == _MOST_MANIFESTS:
                     break
             return listed
 
 
-def _read(data: bytes) -> Iterator[Found]:
+def _read(data: bytes) -> Iterator[tuple[bytes, Manifest]]:
     if not data.startswith(b"PK"):
-        yield Found("file", data, read_manifest(data))
+        yield data, read_manifest(data)
         return
     medium = ZipMedium(io.BytesIO(data), _MOST_FILES, _MOST_BYTES)
     for name in find_sets(medium):
-        yield from read_set(medium, name)
+        for found in read_set(medium, name):
+            yield found.kos, found.manifest
 
 
 def _shown(manifest: Manifest) -> dict[str, Any]:

@@ -33,12 +33,13 @@ Told = Callable[[str, Outcome | DrimboxError], None]
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A manifest on a medium, checked against what is said of it. name: of its set's METADATA.XML, or of the file."""
+    """A manifest on a medium, checked against what is said of it; it has an INS. name: of its set's METADATA.XML."""
 
     name: str
     kos: bytes
     manifest: Manifest
-    described: tuple[XdmSet, XdmDocument] | None = None
+    described: XdmSet
+    document: XdmDocument
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class XdmImport:
                 return
             kos = await asyncio.to_thread(file.read, MAX_MANIFEST + 1)
         try:
-            earlier = await asyncio.to_thread(_alone, kos, path.name)
+            earlier = await asyncio.to_thread(_alone, kos)
             told(path.name, await self._keep(credentials, earlier))
         except (Conflict, Malformed, TooLarge) as error:
             told(path.name, error)
@@ -109,7 +110,7 @@ def read_set(medium: Medium, name: str) -> Iterator[Found]:
         ins = manifest.patient.ins
         if ins is None or ins.value != read_cx(document.listed.patient_id).value:
             raise Conflict("patient", "the manifest and METADATA.XML are not of the same one")
-        yield Found(name, kos, manifest, (described, document))
+        yield Found(name, kos, manifest, described, document)
 
 
 def check_document(content: bytes, document: XdmDocument) -> None:
@@ -123,20 +124,17 @@ def check_document(content: bytes, document: XdmDocument) -> None:
 # --- From what is found to what is kept -------------------------------------------------------------------------------
 
 
-def _alone(kos: bytes, name: str) -> Earlier:
+def _alone(kos: bytes) -> Earlier:
     """A manifest that came without metadata: what the DMP was told of it is not known."""
     manifest = read_manifest(kos)
     if manifest.patient.ins is None:
         raise Malformed("manifest", "it carries no INS")
-    found = Found(name, kos, manifest)
     submission = Submission(manifest.study_uid, "publish", manifest.uid, "", "", "", kos, b"")
-    return Earlier(submission, report_of(manifest, None), 0, False, submitted=_created(found))
+    return Earlier(submission, report_of(manifest, None), 0, False, submitted=utc_time(manifest.created))
 
 
 def _earlier(medium: Medium, found: Found) -> Earlier:
-    described, document = found.described or (None, None)
-    if described is None or document is None:
-        return _alone(found.kos, found.name)
+    described, document = found.described, found.document
     folder = found.name.rpartition("/")[0]
     signature = b""
     for other in described.documents:
@@ -144,7 +142,7 @@ def _earlier(medium: Medium, found: Found) -> Earlier:
             signature = medium.read(locate(medium, found.name, other.uri), _MAX_SMALL)
             check_document(signature, other)
     withdrawn = document.listed.status == DELETED
-    report, cancelled = _report(medium, folder, found, document, withdrawn)
+    report, cancelled = _report(medium, folder, found, withdrawn)
     submission = Submission(
         study_uid=found.manifest.study_uid,
         kind="publish",
@@ -156,10 +154,10 @@ def _earlier(medium: Medium, found: Found) -> Earlier:
         metadata=described.metadata,
         signature=signature,
     )
-    return Earlier(submission, report, 0, withdrawn, cancelled, described.submitted or _created(found))
+    return Earlier(submission, report, 0, withdrawn, cancelled, described.submitted or utc_time(found.manifest.created))
 
 
-def _report(medium: Medium, folder: str, found: Found, document: XdmDocument, withdrawn: bool) -> tuple[Report, bool]:
+def _report(medium: Medium, folder: str, found: Found, withdrawn: bool) -> tuple[Report, bool]:
     """The report as the box that exported it read it; else what the metadata, the manifest and CR.TXT tell of it."""
     cda = _optional(medium, f"{folder}/{REPORT_NAME}", _MAX_REPORT)
     if fields := _optional(medium, f"{folder}/{FIELDS_NAME}", _MAX_REPORT):
@@ -168,14 +166,13 @@ def _report(medium: Medium, folder: str, found: Found, document: XdmDocument, wi
             report, cancelled = read_fields(orjson.dumps(told["report"]), cda=cda), bool(told["cancelled"])
         except (ValueError, TypeError, KeyError) as error:
             raise Malformed(FIELDS_NAME, "not a report as a DRIMbox writes it") from error
-        same = report.patient.ins and found.manifest.patient.ins and report.patient.ins.value
-        if same != (found.manifest.patient.ins.value if found.manifest.patient.ins else None):
+        told_ins, ins = report.patient.ins, found.manifest.patient.ins
+        if told_ins is None or ins is None or told_ins.value != ins.value:
             raise Conflict("patient", f"{FIELDS_NAME} and the manifest are not of the same one")
         if all(exam.study_uid != found.manifest.study_uid for exam in report.exams):
             raise Conflict("exam", f"{FIELDS_NAME} does not document the study of the manifest")
         return report, cancelled
-    set_uid = found.described[0].set_uid if found.described else ""
-    report = report_of(found.manifest, document, set_uid=set_uid)
+    report = report_of(found.manifest, found.document, set_uid=found.described.set_uid)
     identifiers = _optional(medium, f"{folder}/{IDENTIFIERS_NAME}", _MAX_SMALL).decode("utf-8", "replace")
     return replace(_identified(report, identifiers), cda=cda), withdrawn
 
@@ -196,7 +193,3 @@ def _identified(report: Report, text: str) -> Report:
 def _optional(medium: Medium, name: str, most: int) -> bytes:
     found = medium.find(name)
     return medium.read(found, most) if found else b""
-
-
-def _created(found: Found) -> str:
-    return utc_time(found.manifest.created)
