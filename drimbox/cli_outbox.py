@@ -47,7 +47,7 @@ def _at_desk(config: Path | None, work: Callable[[Desk, Credentials], Awaitable[
     uvloop.run(run())
 
 
-def _moment(seconds: float) -> str:
+def moment(seconds: float) -> str:
     """As the clock on the wall shows it."""
     return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
@@ -67,8 +67,8 @@ def list_items(state: State = None, config: Config = None) -> None:
         table = Table("id", "study", "kind", "state", "cause", "since", "next try", "attempts", "last error")
         for item in await desk.list(person, state or ""):
             plain = (str(item[key]) for key in ("id", "study_uid", "kind", "state", "cause"))
-            next_try = _moment(item["next_try"]) if item["state"] in _WAITING else ""
-            since, error = _moment(item["created_at"]), item["last_error"]
+            next_try = moment(item["next_try"]) if item["state"] in _WAITING else ""
+            since, error = moment(item["created_at"]), item["last_error"]
             table.add_row(*plain, since, next_try, str(item["attempts"]), error)
         Console(width=None if sys.stdout.isatty() else 200).print(table)
 

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Awaitable, Callable
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -12,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from drimbox.app import open_readmit
-from drimbox.cli_outbox import this_person
+from drimbox.cli_outbox import moment, this_person
 from drimbox.cli_upkeep import Config
 from drimbox.dicom.uid import checked_uid
 from drimbox.flows.readmit import REMOVED, Readmit
@@ -45,7 +44,7 @@ def list_notes(study: Study = "", config: Config = None) -> None:
     async def work(readmit: Readmit, person: Credentials) -> None:
         table = Table("note", "why", "since", "study", "instances", "out of use")
         for note in await readmit.list(person, checked_uid(study) if study else ""):
-            since = datetime.fromtimestamp(note.at).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+            since = moment(note.at)
             more = f" and {note.studies - 1} more" if note.studies > 1 else ""
             why = _WORDS.get(note.title, note.title)
             table.add_row(note.note_uid, why, since, note.study_uid + more, str(note.instances), str(note.in_force))

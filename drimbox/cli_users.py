@@ -8,6 +8,7 @@ from typing import Annotated, Final
 import typer
 
 from drimbox.auth.users import Users, checked_name, new_passcode, read_users, write_users
+from drimbox.cli_upkeep import Config
 from drimbox.errors import Malformed, NotFound
 from drimbox.settings import read_settings
 
@@ -16,7 +17,6 @@ app = typer.Typer(help="Users of the DIMSE door (dicom.users).", no_args_is_help
 _SHORTEST: Final = 12
 _LONGEST_BYTES: Final = 65535  # what the field of the negotiation holds
 
-Config = Annotated[Path | None, typer.Option("--config", help="TOML file of settings; see docs/settings.md.")]
 Name = Annotated[str, typer.Argument(help="As it is named when an association is opened.")]
 
 
