@@ -3,26 +3,13 @@
 import asyncio
 import http.client
 import json
-from contextlib import asynccontextmanager, closing
+from contextlib import closing
 
 import pytest
+from in_process import a_node
 from making import ct, data_set_bytes
 
-from drimbox.app import build
 from drimbox.dicom.scan import scan
-from drimbox.settings import Settings
-
-DOORS = ("dicom", "http", "hl7")
-
-
-@asynccontextmanager
-async def a_node(folder):
-    node = build(Settings(node={"data_dir": folder}, **{door: {"port": 0} for door in DOORS}))
-    await node.start()
-    try:
-        yield node
-    finally:
-        await node.stop()
 
 
 async def get(node, path):
@@ -42,7 +29,7 @@ async def keep(node, made):
 
 
 async def test_a_program_reads_on_from_where_it_stopped(tmp_path):
-    async with a_node(tmp_path) as node:
+    async with a_node(tmp_path) as (node, _):
         assert await get(node, "/api/v1/changes") == (200, {"items": [], "next": "", "more": False})
         for number in (1, 2, 3):
             await keep(node, ct(1, number, "1.2.3"))
@@ -70,6 +57,6 @@ async def test_a_program_reads_on_from_where_it_stopped(tmp_path):
     ],
 )
 async def test_what_is_no_place_is_refused(tmp_path, question, status):
-    async with a_node(tmp_path) as node:
+    async with a_node(tmp_path) as (node, _):
         found, told = await get(node, f"/api/v1/changes?{question}")
         assert (found, told["status"]) == (status, status)

@@ -3,26 +3,15 @@
 import asyncio
 import http.client
 import json
-from contextlib import asynccontextmanager, closing
+from contextlib import closing
 from datetime import UTC, datetime
 
-from drimbox.app import build
-from drimbox.sandbox.ris import Study, build_oru, send_report
-from drimbox.settings import Settings
+from in_process import a_node
 
-DOORS = ("dicom", "http", "hl7")
+from drimbox.sandbox.ris import Study, build_oru, send_report
+
 EXAM = Study("1.2.3.77", "IPP101", "ACC1", "CT")
 AT = datetime(2026, 3, 1, 10, 0, tzinfo=UTC)
-
-
-@asynccontextmanager
-async def a_node(folder):
-    node = build(Settings(node={"data_dir": folder}, **{door: {"port": 0} for door in DOORS}))
-    addresses = await node.start()
-    try:
-        yield node, int(addresses["hl7"].rpartition(":")[2])
-    finally:
-        await node.stop()
 
 
 async def ask(node, study_uid, method="GET"):
@@ -35,14 +24,14 @@ async def ask(node, study_uid, method="GET"):
     return await asyncio.to_thread(call)
 
 
-async def send(port, **options):
-    said = await asyncio.to_thread(send_report, "127.0.0.1", port, build_oru(EXAM, AT, **options))
+async def send(hl7, **options):
+    said = await asyncio.to_thread(send_report, *hl7.split(":"), build_oru(EXAM, AT, **options))
     assert "MSA|AA|" in said
 
 
 async def test_the_report_is_the_pdf_of_its_cda_and_the_reading_is_traced(tmp_path):
-    async with a_node(tmp_path) as (node, hl7):
-        await send(hl7)
+    async with a_node(tmp_path) as (node, addresses):
+        await send(addresses["hl7"])
         status, headers, pdf = await ask(node, EXAM.study_uid)
         assert (status, headers["content-type"], pdf[:5]) == (200, "application/pdf", b"%PDF-")
         assert headers["content-security-policy"] == "frame-ancestors 'self'"
@@ -61,8 +50,8 @@ async def test_a_text_comes_as_a_page_that_can_do_nothing(tmp_path):
     start, end = cda.index(b"<component><nonXMLBody>"), cda.rindex(b"</ClinicalDocument>")
     section = "<section><title>Conclusion</title><text>Pas d’anomalie</text></section>"
     body = f"<component><structuredBody><component>{section}</component></structuredBody></component>".encode()
-    async with a_node(tmp_path) as (node, hl7):
-        await send(hl7, cda=cda[:start] + body + cda[end:])
+    async with a_node(tmp_path) as (node, addresses):
+        await send(addresses["hl7"], cda=cda[:start] + body + cda[end:])
         status, headers, page = await ask(node, EXAM.study_uid)
         assert (status, headers["content-type"]) == (200, "text/html; charset=utf-8")
         assert headers["content-security-policy"].startswith("sandbox; default-src 'none'")
@@ -71,9 +60,9 @@ async def test_a_text_comes_as_a_page_that_can_do_nothing(tmp_path):
 
 
 async def test_an_exam_without_a_report_in_force_has_none_to_show(tmp_path):
-    async with a_node(tmp_path) as (node, hl7):
+    async with a_node(tmp_path) as (node, addresses):
         assert (await ask(node, "1.2.3.78"))[0] == 404
-        await send(hl7)
-        await send(hl7, status="D")
+        await send(addresses["hl7"])
+        await send(addresses["hl7"], status="D")
         assert (await ask(node, EXAM.study_uid))[0] == 404
         assert (await ask(node, "1.2.x"))[0] == 400

@@ -3,24 +3,10 @@
 import asyncio
 import http.client
 import json
-from contextlib import asynccontextmanager, closing
+from contextlib import closing
 
 import pytest
-
-from drimbox.app import build
-from drimbox.settings import Settings
-
-DOORS = ("dicom", "http", "hl7")
-
-
-@asynccontextmanager
-async def a_node(folder):
-    node = build(Settings(node={"data_dir": folder}, **{door: {"port": 0} for door in DOORS}))
-    await node.start()
-    try:
-        yield node
-    finally:
-        await node.stop()
+from in_process import a_node
 
 
 async def ask(node, method, path, **headers):
@@ -35,14 +21,14 @@ async def ask(node, method, path, **headers):
 
 @pytest.mark.parametrize("path", ["/", "/dicom-web/studies", "/api/v1/outbox", "/visits/x/dicom-web/studies"])
 async def test_a_name_that_was_made_to_mean_this_machine_reads_nothing(tmp_path, path):
-    async with a_node(tmp_path) as node:
+    async with a_node(tmp_path) as (node, _):
         status, body = await ask(node, "GET", path, Host="attacker.example:8080")
         assert status == 403
         assert "http.public_url" in json.loads(body)["detail"]
 
 
 async def test_a_page_of_another_origin_changes_nothing(tmp_path):
-    async with a_node(tmp_path) as node:
+    async with a_node(tmp_path) as (node, _):
         for origin in ("https://attacker.example", "null", f"http://127.0.0.1:{node.http.address[1] + 1}"):
             status, _ = await ask(node, "POST", "/api/v1/outbox/1/retry", Origin=origin)
             assert status == 403
