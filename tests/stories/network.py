@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from drimbox.pacs.store import Sent, send_files
 from drimbox.sandbox.certificates import make_certificates
 from drimbox.sandbox.dmp import serve
 from drimbox.sandbox.nodes import RunningNode, free_port, new_node
@@ -101,3 +102,8 @@ async def running(
         yield site
     finally:
         await site.node.stop()
+
+
+async def send(site: Site, folder: Path) -> list[Sent]:
+    """Store a file, or all of a folder, in the node as a modality does."""
+    return await asyncio.to_thread(send_files, [folder], "127.0.0.1", site.node.dicom_port, "MODALITY", "NODE")

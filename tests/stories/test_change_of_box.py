@@ -6,12 +6,10 @@ import sys
 import tomllib
 import zipfile
 
-import pytest
 from making import STUDY, ct, rejection_note
-from network import eventually, running
+from network import eventually, running, send
 
 from drimbox.kos.read import read_manifest
-from drimbox.pacs.store import send_files
 from drimbox.sandbox.dmp_schemas import read_schema
 from drimbox.sandbox.ris import Study
 from drimbox.xds.codes import APPROVED, DELETED
@@ -21,24 +19,11 @@ from drimbox.xds.xml import read_xml
 EXAM = Study(STUDY, "IPP101", "ACC1", "CT")
 
 
-@pytest.fixture
-def slices(tmp_path):
-    folder = tmp_path / "slices"
-    folder.mkdir()
-    for number in range(1, 4):
-        ct(1, number).save_as(folder / f"{number}.dcm", enforce_file_format=True)
-    return folder
-
-
 async def drimbox(site, *arguments, code=0):
     command = [sys.executable, "-m", "drimbox", *arguments, "--config", str(site.folder / "node.toml")]
     done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=60)
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout + done.stderr
-
-
-async def send(site, folder):
-    await asyncio.to_thread(send_files, [folder], "127.0.0.1", site.node.dicom_port, "MODALITY", "NODE")
 
 
 async def report(site, **options):

@@ -8,29 +8,14 @@ import subprocess
 import sys
 from datetime import date
 
-import pytest
 from making import STUDY, ct, rejection_note
-from network import AT, Site, eventually, get, running
+from network import AT, Site, eventually, get, running, send
 
 from drimbox.kos.read import read_manifest
-from drimbox.pacs.store import send_files
 from drimbox.sandbox.dmp_misbehave import Misbehaviour
 from drimbox.sandbox.ris import PATIENT, Study, build_oru, send_report
 
 EXAM = Study(STUDY, "IPP101", "ACC1", "CT")
-
-
-@pytest.fixture
-def slices(tmp_path):
-    folder = tmp_path / "slices"
-    folder.mkdir()
-    for number in range(1, 4):
-        ct(1, number).save_as(folder / f"{number}.dcm", enforce_file_format=True)
-    return folder
-
-
-async def send(site: Site, folder):
-    return await asyncio.to_thread(send_files, [folder], "127.0.0.1", site.node.dicom_port, "MODALITY", "NODE")
 
 
 async def report(site: Site, study=EXAM, **options):
