@@ -28,6 +28,7 @@ import httpx2  # noqa: TID251  this file is the gate
 from drimbox import clock
 from drimbox.errors import Denied, Malformed, Unavailable
 from drimbox.settings import is_loopback
+from drimbox.tls import believe
 
 _CONNECT_S = 10.0
 _RESOLVER_THREADS = 4
@@ -279,9 +280,7 @@ def _build_context(identity: Identity | None, ca: Path | None) -> ssl.SSLContext
     context.set_ciphers(_TLS12_SUITES)
     authorities = identity.ca if identity else ca
     if authorities:
-        context.load_verify_locations(authorities)
-        if context.cert_store_stats()["crl"]:
-            context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
+        believe(context, authorities)
     else:
         context.load_default_certs()
     if identity:

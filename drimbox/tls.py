@@ -64,29 +64,35 @@ class ServerFiles:
 
 def build_server_context(files: ServerFiles) -> ssl.SSLContext:
     """A context with these certificates. Raises OSError, of which ssl.SSLError is one."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_ciphers(":".join(SUITES))
-    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
+    context = _in_profile(ssl.PROTOCOL_TLS_SERVER)
+    context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE
     context.verify_mode = ssl.CERT_REQUIRED if files.client == "required" else ssl.CERT_OPTIONAL
-    context.load_verify_locations(files.ca)
-    if context.cert_store_stats()["crl"]:
-        context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
+    believe(context, files.ca)
     context.load_cert_chain(files.certificate, files.key)
     return context
 
 
 def build_client_context(ca: Path | None, certificate: Path | None, key: Path | None) -> ssl.SSLContext:
     """A context to call somebody with: the chain and the name of the other end are checked. Raises OSError."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_ciphers(":".join(SUITES))
-    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+    context = _in_profile(ssl.PROTOCOL_TLS_CLIENT)
+    believe(context, ca)
+    if certificate is not None:
+        context.load_cert_chain(certificate, key)
+    return context
+
+
+def believe(context: ssl.SSLContext, ca: Path | None) -> None:
+    """Trust these authorities; revocation lists beside them are checked for the whole chain. Raises OSError."""
     context.load_verify_locations(ca)
     if context.cert_store_stats()["crl"]:
         context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
-    if certificate is not None:
-        context.load_cert_chain(certificate, key)
+
+
+def _in_profile(protocol: int) -> ssl.SSLContext:
+    context = ssl.SSLContext(protocol)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(":".join(SUITES))
+    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
     return context
 
 
