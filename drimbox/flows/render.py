@@ -208,9 +208,9 @@ def _picture(held: Held, frame_numbers: Sequence[int], drawing: Drawing) -> Pict
 
 def _under(header: Item, image: Shown, frame_numbers: Sequence[int], drawing: Drawing) -> Picture:
     """An image under the presentation state of this header; of several frames, the state of the first."""
-    several = drawing.media_type == GIF or len(frame_numbers) < 2
-    middle = frame_numbers if several else [frame_numbers[len(frame_numbers) // 2]]
-    picture = _picture(image.held, middle, drawing)
+    all_fit = drawing.media_type == GIF or len(frame_numbers) < 2
+    drawn = frame_numbers if all_fit else [frame_numbers[len(frame_numbers) // 2]]
+    picture = _picture(image.held, drawn, drawing)
     state = read_state(header, image.held.ref.sop_uid, picture.frame_numbers[0])
     return replace(picture, drawing=replace(drawing, state=state))
 
