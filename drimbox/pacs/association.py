@@ -7,7 +7,6 @@ or when nobody waits any more, the connection is cut, which ends whatever the th
 import asyncio
 import contextlib
 import socket
-import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -23,6 +22,7 @@ from drimbox.dicom.pdu import build_data
 from drimbox.dicom.uid import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from drimbox.dicom.user_information import IdentityKind
 from drimbox.errors import Unavailable
+from drimbox.pacs.reader import keep_still
 from drimbox.pacs.tunnel import tunnel
 from drimbox.settings import Destination
 
@@ -44,8 +44,9 @@ class _Entity(AE):
     wire: socket.socket
     tunnel: socket.socket | None = None
 
-    def _create_socket(self, *words: Any, **named: Any) -> AssociationSocket:
-        made = super()._create_socket(*words, **named)
+    def _create_socket(self, assoc: Established, *words: Any, **named: Any) -> AssociationSocket:
+        keep_still(assoc)
+        made = super()._create_socket(assoc, *words, **named)
         if self.tunnel is not None:
             cast(socket.socket, made.socket).close()
             made.socket = cast(Any, _Tunnel(self.tunnel))
@@ -110,8 +111,6 @@ class Association:
         held = self.established
         length = int(held.acceptor.maximum_length or MAXIMUM_LENGTH)
         held._reactor_checkpoint.clear()
-        while held.is_established and not held._is_paused:
-            time.sleep(0.0001)
         try:
             for pdu in build_data(context_id, build_command(command), True, length):
                 self._wire.sendall(pdu)

@@ -105,7 +105,7 @@ def images_of(some: Iterable[Exam]) -> list[FileDataset]:
 async def published(dmp: Any) -> None:
     """Every study that shall be in the DMP is there."""
     expected = {row["study"] for row in table("dmp.txt")}
-    await eventually(lambda: {number_of(document) for document in dmp.app.documents()} == expected)
+    await reached(lambda: {number_of(document) for document in dmp.app.documents()}, expected)
 
 
 async def what_happens_afterwards(site: Site, folder: Path) -> dict[str, tuple[str, str]]:
