@@ -319,7 +319,7 @@ async def _check(*archives: Archive) -> None:
     """Look at every page of the indexes, once the doors are open: a damaged one takes nothing more."""
     for archive in archives:
         try:
-            await archive.with_files(archive.database.check)
+            await archive.database.check_beside()
         except DrimboxError as error:
             log.error("index_damaged", extra={"archive": archive.root.name, "reason": str(error)})
 

@@ -8,6 +8,8 @@ import asyncio
 import contextlib
 import errno
 import logging
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -99,6 +101,8 @@ class Database:
                 raise Unavailable("index", f"{path}: {type(error).__name__}", detail=str(error)) from error
             raise
         self._readers = ThreadPoolExecutor(2, thread_name_prefix="index-reader")
+        self._checker = ThreadPoolExecutor(1, thread_name_prefix="index-check", initializer=_let_others_go_first)
+        self._closing = threading.Event()
         self._is_synced = True
         self._group: GroupCommit[tuple[Work, bool], Any] = GroupCommit("index-writer", self._commit)
 
@@ -235,20 +239,34 @@ class Database:
         """Run `work`, which calls `read_here`, on a reader thread."""
         return await asyncio.wrap_future(self._readers.submit(work))
 
+    async def check_beside(self) -> None:
+        """As `check`, on a thread that waits for all others: an index of gigabytes takes minutes of a processor."""
+        await asyncio.wrap_future(self._checker.submit(self.check))
+
     def check(self) -> None:
-        """Look at every page of the database. Raises Corrupt, and nothing more is written, when it is damaged."""
+        """Look at every page of the database. Raises Corrupt, and nothing more is written, when it is damaged.
+
+        Returns early, with nothing said, when the database is closed meanwhile.
+        """
+        self._here().set_progress_handler(self._closing.is_set, _STEPS_A_LOOK)
         try:
             sound = self.read_here("PRAGMA quick_check(1)") == [("ok",)]
+        except TooLarge:
+            return
         except Corrupt:
             sound = False
+        finally:
+            self._here().set_progress_handler(None)
         if not sound:
             self._suspect("quick_check")
             raise Corrupt("index", f"the database is damaged: {_REBUILD}")
 
     def close(self) -> None:
         """Finish what was submitted, then close every connection."""
+        self._closing.set()
         self._group.close()
         self._readers.shutdown()
+        self._checker.shutdown()
         while self._open:  # the writer last: it folds the log in
             connection = self._open.pop()
             # A sync that succeeds after one that failed proves nothing: the log is folded in at a start.
@@ -293,6 +311,12 @@ class ReadOnly:
     def close(self) -> None:
         """Close it."""
         self._connection.close()
+
+
+def _let_others_go_first() -> None:
+    """The calling thread from now on. Linux has a priority for each thread; elsewhere it would be the process's."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
 
 
 def _wait(tries: int) -> bool:

@@ -1,6 +1,8 @@
 """What a crash left in the packs without rows: adopted at the next start, or removed; what is torn is cut."""
 
 import os
+import sys
+import threading
 
 import pytest
 from archiving import crashing, flip_at, keep, opened, scribble, served, told
@@ -152,6 +154,28 @@ async def test_a_damaged_index_takes_nothing_more(root):
     assert archive.suspect
     with pytest.raises(Unavailable):
         await keep(archive, ct(number=999))
+    archive.close()
+
+
+async def test_looking_at_the_index_lets_others_go_first(root):
+    archive, _ = opened(root)
+    await archive.database.check_beside()
+    looking = archive.database._checker.submit(lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+    assert (looking.result(), os.getpriority(os.PRIO_PROCESS, 0)) == (19 if sys.platform == "linux" else 0, 0)
+    archive.close()
+
+
+async def test_looking_at_the_index_ends_when_the_archive_is_closed(root, monkeypatch):
+    archive, _ = opened(root)
+    for number in range(1, 200):
+        await keep(archive, ct(number=number))
+    archive.close()
+    scribble(root / "index.db", 4096 * 4, 4096 * 7)
+    archive = Archive(root)
+    monkeypatch.setattr("drimbox.storage.database._STEPS_A_LOOK", 1)
+    archive.database._closing.set()  # as `close` does, before it waits
+    archive.database.check()  # would tell of the damage
+    assert not archive.suspect
     archive.close()
 
 
