@@ -85,6 +85,11 @@ class Archive:
         """The medium answered an I/O error, or the index is damaged: nothing new is taken, reads go on."""
         return self.volume.suspect or self.database.suspect
 
+    @property
+    def kept(self) -> int:
+        """How many instances this process has kept since it began: whether any arrive now."""
+        return self._follower.submitted
+
     def open_spool(self, sop_class_uid: str, sop_uid: str, transfer_syntax: str, limit_bytes: int) -> Spool:
         """A spool that will be a Part 10 object of this instance. Raises NoSpace, Unavailable."""
         if self.suspect:

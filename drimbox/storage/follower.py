@@ -43,7 +43,7 @@ class Follower:
         self._longest_s = longest_s
         self._changed = threading.Condition()
         self._waiting: list[Entry] = []
-        self._submitted = self._settled = 0  # entries
+        self.submitted = self._settled = 0  # entries, since the start
         self._marks: list[tuple[int, Future[None]]] = []  # settled when so many entries are
         self._closing = threading.Event()
         self._has_stopped = False
@@ -56,19 +56,19 @@ class Follower:
         with self._changed:
             before = len(self._waiting)
             self._waiting += entries
-            self._submitted += len(entries)
+            self.submitted += len(entries)
             if not before or before < _MANY <= len(self._waiting):
                 self._changed.notify()
 
     def mark(self) -> "Future[None] | None":
         """What is done once all that was submitted before has its rows; None when it has, or that may take long."""
-        if self._submitted == self._settled:
+        if self.submitted == self._settled:
             return None
         with self._changed:
-            if self._submitted == self._settled or self.refusal is not None:
+            if self.submitted == self._settled or self.refusal is not None:
                 return None
             future: Future[None] = Future()
-            self._marks.append((self._submitted, future))
+            self._marks.append((self.submitted, future))
             self._changed.notify()
             return future
 

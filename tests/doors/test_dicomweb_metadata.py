@@ -1,6 +1,7 @@
 """The DICOMweb door: metadata as JSON, written once and joined, and as XML."""
 
 import gzip
+import itertools
 import zlib
 from collections.abc import Iterator
 from contextlib import closing
@@ -15,7 +16,7 @@ from lxml import etree
 from pydicom.data import get_testdata_file
 
 from drimbox.dicom.xml_model import NAMESPACE
-from drimbox.flows.describe import Describe
+from drimbox.flows.describe import Describe, rest_s
 from drimbox.storage.archive import Archive
 
 XML = 'multipart/related; type="application/dicom+xml"'
@@ -101,6 +102,28 @@ def test_an_instance_that_was_removed_and_sent_again_changes_the_tag(small: Box)
     small.keep(slice_of(1, 1))
     small.keep(slice_of(1, 2))
     assert small.get(path).headers["etag"] != before
+
+
+def test_writing_ahead_rests_longer_while_images_arrive(small: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert rest_s(1, while_receiving=True) > rest_s(1, while_receiving=False) > 0
+    told: list[bool] = []
+
+    def rest(_worked_s: float, *, while_receiving: bool) -> float:
+        told.append(while_receiving)
+        return 0
+
+    monkeypatch.setattr("drimbox.flows.describe.rest_s", rest)
+    small.run(small.archive.caught_up())
+    assert small.archive.kept == 3
+    assert small.run(describe(small).write_due(before=1e12)) == 2
+    assert told and not any(told)
+    told.clear()
+    small.keep(slice_of(2, 2))
+    small.run(small.archive.caught_up())
+    seen = itertools.count()
+    monkeypatch.setattr(Archive, "kept", property(lambda _self: next(seen)))
+    assert small.run(describe(small).write_due(before=1e12)) == 1
+    assert told and all(told)
 
 
 def test_what_is_quiet_is_written_ahead_and_what_is_gone_is_removed(small: Box) -> None:
