@@ -29,7 +29,7 @@ def get(url: str, accept: str = "application/json", timeout_s: float = 30) -> tu
             return refusal.code, refusal.read()
 
 
-async def eventually(condition: Any, timeout_s: float = 60) -> Any:
+async def eventually(condition: Any, timeout_s: float = 120) -> Any:
     """The first true result of `condition`, asked again and again."""
     async with asyncio.timeout(timeout_s):
         while True:

@@ -12,6 +12,7 @@ from making import STUDY, ct, rejection_note
 from network import AT, Site, eventually, running
 from pydicom.dataset import FileDataset
 
+from drimbox.kos.read import read_manifest
 from drimbox.pacs.store import send_files
 from drimbox.sandbox.ris import Study, build_oru, send_report
 
@@ -35,6 +36,12 @@ async def report(site: Site, **options: Any) -> None:
 def current(dmp: Any) -> str:
     """SOP Instance UID of the manifest the DMP shows."""
     return next((d.unique_id for d in dmp.app.documents() if d.status.endswith("Approved")), "")
+
+
+def listed(dmp: Any) -> set[str]:
+    """What that one lists."""
+    (document,) = (d for d in dmp.app.documents() if d.status.endswith("Approved"))
+    return {instance.sop_uid for series in read_manifest(document.content).series for instance in series.instances}
 
 
 async def asked(site: Site, path: str, manifest_uid: str = "") -> tuple[int, int]:
@@ -78,7 +85,7 @@ async def test_the_manifest_that_is_named_opens_what_it_lists_while_it_is_in_for
 
         await acquire(site, tmp_path / "note", rejection_note("113001", IMAGES[0]))
         await acquire(site, tmp_path / "late", ct(1, 3))
-        await eventually(lambda: len(dmp.app.documents()) > 1)
+        await eventually(lambda: listed(dmp) == {f"{STUDY}.1.2", f"{STUDY}.1.3", f"{STUDY}.2.1"})
         await eventually(lambda: all(item["state"] == "done" for item in site.outbox()))
         second = current(dmp)
         assert await asked(site, series, second) == (200, 2)  # the second and the late one
