@@ -92,7 +92,7 @@ class Values:
         spans = await retrieve.archive.spans(offer.held)
         # A film is one stream, whatever number of frames it has.
         numbers = list(dict.fromkeys(span.frame_number for span in spans)) or range(1, offer.held.number_of_frames + 1)
-        located = retrieve.locate(replace(offer, spans=spans), syntax, numbers)
+        located = retrieve.locate(offer._replace(spans=spans), syntax, numbers)
         order = iter(numbers)
         async with aclosing(retrieve.read_frames(offer, located, numbers)) as frames:
             async for frame in frames:

@@ -279,9 +279,7 @@ def validated(
     The tag of a multipart is weak: its bytes depend on its boundary. What is kept under a UID never changes.
     """
     known = hashlib.sha256("\n".join(form).encode())
-    for offer in offers:
-        known.update(offer.held.ref.sop_uid.encode())
-        known.update(offer.held.digest)
+    known.update(b"".join([part for offer in offers for part in (offer.held.ref.sop_uid.encode(), offer.held.digest)]))
     etag = f'{"" if strong else "W/"}"{known.hexdigest()[:32]}"'
     headers = validators(etag, max(offer.held.kept_at for offer in offers))
     return headers, is_unchanged(etag, request.headers.get("if-none-match", ""))

@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from drimbox.dicom.attributes import Attributes, text
 from drimbox.dicom.checksum import Digest, crc32
@@ -39,8 +39,7 @@ T = TypeVar("T")
 Chunks = AsyncGenerator[bytes | bytearray, None]
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
+class Offer(NamedTuple):  # and no dataclass: see `Held`
     """An instance, or frames of it, and the transfer syntaxes it can be given in: as it is kept first.
 
     spans: where the frames that were asked for lie.
@@ -202,10 +201,14 @@ class Retrieve:
         held = await self.archive.held(study, series, sop)
         if not held:
             raise NotFound("instance" if sop else "series" if series else "study", "not held here")
-        return [self._offer(one) for one in held]
-
-    def _offer(self, held: Held) -> Offer:
-        return Offer(held, self.pixels.possible(held.transfer_syntax, has_pixels=held.number_of_frames > 0))
+        possible: dict[tuple[str, bool], tuple[str, ...]] = {}  # thought over once for each kind
+        offers = []
+        for one in held:
+            kind = (one.transfer_syntax, one.number_of_frames > 0)
+            if kind not in possible:
+                possible[kind] = self.pixels.possible(kind[0], has_pixels=kind[1])
+            offers.append(Offer(one, possible[kind]))
+        return offers
 
     def possible_frames(self, stored: str) -> tuple[str, ...]:
         """The transfer syntaxes frames of an instance kept in `stored` can be given in, the cheapest first.
@@ -229,7 +232,7 @@ class Retrieve:
         with self.archive.open(offer.held) as file:
             really = set(self.pixels.possible_for(file, offer.held.transfer_syntax))
         first, *others = offer.possible
-        return replace(offer, possible=(first, *(syntax for syntax in others if syntax in really)))
+        return offer._replace(possible=(first, *(syntax for syntax in others if syntax in really)))
 
     # --- Bytes, once admitted -------------------------------------------------------------------------------------
 

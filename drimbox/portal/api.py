@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import FastAPI, Path, Query, Request
@@ -178,7 +177,7 @@ def create_api(
     async def changes(request: Request, since: _Place = "", limit: _Most = 100) -> ChangeList:
         """What happened in the archive after `since`, which an earlier answer gave as `next`."""
         found, more = await follow(_credentials(request), since, limit)
-        items = [Change(kind=one.kind, **asdict(one.ref), at=one.at, shown=one.shown) for one in found]
+        items = [Change(kind=one.kind, **one.ref._asdict(), at=one.at, shown=one.shown) for one in found]
         return ChangeList(items=items, next=found[-1].place if found else since, more=more)
 
     @api.get("/api/v1/patients/{ins}/documents")

@@ -56,7 +56,7 @@ _HELD: Final = (
 
 
 def _held(row: Row) -> Held:
-    return Held(InstanceRef(*row[:3]), *row[3:])
+    return Held._make((InstanceRef._make(row[:3]), *row[3:]))
 
 
 def find_instance(read: Read, sop_uid: str) -> Held | None:
