@@ -14,12 +14,12 @@ Differences from pydicom's `to_json_dict`, each on purpose:
 
 import re
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from drimbox.dicom.charset import read_charset
 from drimbox.dicom.data_set import open_data_set
 from drimbox.dicom.dictionary import US_OR_SS
-from drimbox.dicom.elements import ITEM, PIXELS, UNDEFINED, ElementReader, Limits, read_fragments
+from drimbox.dicom.elements import ITEM, PIXELS, UNDEFINED, ElementReader, Event, Limits, read_fragments
 from drimbox.dicom.part10 import Readable
 from drimbox.dicom.values import BINARY, to_json
 from drimbox.errors import Malformed, NotAcceptable, NotFound
@@ -28,8 +28,8 @@ MOST_INLINE_BINARY_BYTES: Final = 1024
 MOST_INLINE_BYTES: Final = 2**16  # of text and numbers: a viewer wants contours and tables without asking again
 MOST_INLINE_BYTES_IN_ALL: Final = 2**26
 
-_CHARSET: Final = 0x00080005
-_PIXEL_REPRESENTATION: Final = 0x00280103
+CHARSET: Final = 0x00080005
+PIXEL_REPRESENTATION: Final = 0x00280103
 _TRAILING_PADDING: Final = 0xFFFCFFFC
 _MOST_RECURRING: Final = 8192  # values, and bytes of each: some MiB in all
 _RECURRING_BYTES: Final = 128
@@ -41,27 +41,50 @@ _PATH = re.compile(r"[0-9A-F]{8}(/(0|[1-9][0-9]{0,6})/[0-9A-F]{8})*", re.ASCII)
 _MOST_PATH_CHARACTERS: Final = 2048
 
 
+class Elements(Protocol):
+    """What an `ElementReader` is here: its events, and what can be asked about the one just given."""
+
+    @property
+    def little_endian(self) -> bool:
+        """How its value is written."""
+        ...
+
+    def value(self, offset: int, length: int) -> bytes:
+        """The bytes of its value."""
+        ...
+
+    def __iter__(self) -> Iterator[Event]: ...
+
+
 def read_metadata(
-    file: Readable,
-    bulkdata_url: str,
-    limits: Limits | None = None,
-    *,
-    as_written: bool = False,
-    recurring: Recurring | None = None,
+    file: Readable, bulkdata_url: str, limits: Limits | None = None, *, as_written: bool = False
 ) -> dict[str, Any]:
     """The data set of a file as one DICOM JSON model object. Pixel Data are not read. Raises Malformed, TooLarge.
 
     Pixel Data always, binary values past 1 KiB and others past 64 KiB, at any depth, are `BulkDataURI`: `bulkdata_url`,
     a slash, and the path of the attribute, such as `7FE00010`, or `00400275/0/00081199` for an attribute of the
     first item of a sequence; `find_bulkdata` understands it. as_written: DS and IS as the text they are in the file.
-    recurring: given to each instance of a series in turn, for the same `as_written`; what comes out shares its values.
+    """
+    return read_elements(open_data_set(file, limits or Limits()).reader, bulkdata_url, as_written=as_written)
+
+
+def read_elements(
+    reader: Elements,
+    bulkdata_url: str,
+    *,
+    as_written: bool = False,
+    recurring: Recurring | None = None,
+    charset: tuple[str, ...] = (),
+) -> dict[str, Any]:
+    """As `read_metadata`. recurring: values read before, for the same `as_written`; what comes out shares them.
+
+    charset: what is declared before the first element.
     """
     known: Recurring = {} if recurring is None else recurring
     if len(known) > _MOST_RECURRING:
         known.clear()
-    reader = open_data_set(file, limits or Limits()).reader
     items: list[dict[str, Any]] = [{}]  # by level, the item being filled
-    charsets: list[tuple[str, ...]] = [()]  # by level, what the item declares or inherits
+    charsets: list[tuple[str, ...]] = [charset]  # by level, what the item declares or inherits
     sequences: list[tuple[str, dict[str, Any]]] = []  # by level, the open sequence
     inline_left = MOST_INLINE_BYTES_IN_ALL
     signed = False
@@ -89,10 +112,10 @@ def read_metadata(
             continue
         inline_left -= length
         value = reader.value(offset, length)
-        if tag == _CHARSET:
+        if tag == CHARSET:
             charsets[level] = read_charset(value)
             value = value and b"ISO_IR 192"
-        elif tag == _PIXEL_REPRESENTATION:
+        elif tag == PIXEL_REPRESENTATION:
             signed = value[:1] == b"\x01" or value == b"\0\x01"
         told = (vr, value, charsets[level], reader.little_endian)
         one = known.get(told)

@@ -13,11 +13,11 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import orjson
-
 from drimbox import __version__, clock
-from drimbox.dicom.json_model import Recurring, read_metadata
+from drimbox.dicom.json_model import read_metadata
 from drimbox.dicom.packed_json import Packed, Packer
+from drimbox.dicom.part10 import Readable
+from drimbox.dicom.series_json import SeriesJson
 from drimbox.dicom.xml_model import build_xml
 from drimbox.errors import Corrupt, DrimboxError, Malformed, NotFound, TooLarge
 from drimbox.flows.admit import Admit
@@ -113,10 +113,10 @@ class Describe:
             held = await self.archive.held(study, revision.series_uid)
             if not held:
                 raise NotFound("series", "not held here")
-            packer, recurring, text = Packer(), Recurring(), b""
+            packer, slices, text = Packer(), SeriesJson(), b""
             for start in range(0, len(held) + BATCH, BATCH):  # each batch is packed while the next is read
                 began, kept = clock.ticks(), self.archive.kept
-                reading = asyncio.to_thread(self._json, held[start : start + BATCH], recurring)
+                reading = asyncio.to_thread(self._json, held[start : start + BATCH], slices)
                 text, _ = await asyncio.gather(reading, asyncio.to_thread(packer.add, text))
                 if ahead:
                     await asyncio.sleep(rest_s(clock.ticks() - began, while_receiving=self.archive.kept != kept))
@@ -127,7 +127,7 @@ class Describe:
 
     async def read_json(self, held: Sequence[Held]) -> bytes:
         """A JSON array of the metadata of a few instances. Raises Corrupt."""
-        return b"[" + await asyncio.to_thread(self._json, held, Recurring()) + b"]"
+        return b"[" + await asyncio.to_thread(self._json, held, SeriesJson()) + b"]"
 
     async def read_xml(self, held: Sequence[Held]) -> AsyncGenerator[tuple[Held, bytes], None]:
         """Each instance with its document in the Native DICOM Model. Raises Corrupt."""
@@ -137,25 +137,21 @@ class Describe:
             for one, document in zip(batch, documents, strict=True):
                 yield one, document
 
-    def _json(self, held: Sequence[Held], recurring: Recurring) -> bytes:
-        return b",".join(self._read(one, orjson.dumps, recurring=recurring) for one in held)
+    def _json(self, held: Sequence[Held], slices: SeriesJson) -> bytes:
+        def read(one: Held) -> bytes:
+            return self._read(one, lambda file, url: slices.text(file, url, one.pixel_data_offset))
+
+        return b",".join(map(read, held))
 
     def _xml(self, held: Held) -> bytes:
-        return self._read(held, build_xml, as_written=True)
+        return self._read(held, lambda file, url: build_xml(read_metadata(file, url, as_written=True)))
 
-    def _read(
-        self,
-        held: Held,
-        write: Callable[..., bytes],
-        *,
-        as_written: bool = False,
-        recurring: Recurring | None = None,
-    ) -> bytes:
+    def _read(self, held: Held, read: Callable[[Readable, str], bytes]) -> bytes:
         ref = held.ref
         url = f"{self.root}/studies/{ref.study_uid}/series/{ref.series_uid}/instances/{ref.sop_uid}/bulkdata"
         with self.archive.open(held) as file:
             try:
-                return write(read_metadata(file, url, as_written=as_written, recurring=recurring))
+                return read(file, url)
             except (Malformed, TooLarge) as error:  # it could be read when it was kept
                 raise Corrupt("instance", "its metadata cannot be read", detail=f"{held.file}: {error}") from error
 
