@@ -1,4 +1,7 @@
-"""Person names as people look for them: without case and accents, by any of their spellings, and nearly right."""
+"""Person names as people look for them: without case and accents, by any of their spellings, and nearly right.
+
+Changed, it no longer agrees with the names of an index made before: they need `rebuild-index`.
+"""
 
 import re
 import unicodedata
@@ -10,21 +13,29 @@ MOST_WORDS: Final = 8  # of a name that is asked for
 _GROUPS: Final = ("Alphabetic", "Ideographic", "Phonetic")
 # Letters that Unicode does not take apart into a base and an accent.
 _LETTERS = str.maketrans({"œ": "oe", "æ": "ae", "ø": "o", "đ": "d", "ł": "l", "ı": "i", "’": "'"})
+_VOICED: Final = "\u3099\u309a"  # marks of kana, and no accents: Yamada is not Yamata
 _BETWEEN_WORDS = re.compile(r"[\s^=,;.*?'\\-]+")
 _SHORTEST_WITH_ERROR: Final = 4  # below, one wrong letter leaves too little
 
 
 def folded(text: str) -> str:
-    """`text` without case and accents: two spellings of one name give the same (`ŒUVRARD-Zoé` -> `oeuvrard-zoe`)."""
+    """`text` without case and accents: two spellings of one name give the same (`ŒUVRARD-Zoé` -> `oeuvrard-zoe`).
+
+    What people count as one character stays one, as `?` matches it: a syllable of Hangul, a kana with its mark.
+    """
     if text.isascii():
         return text.lower()
     apart = unicodedata.normalize("NFKD", text.casefold().translate(_LETTERS))
-    return "".join(letter for letter in apart if not unicodedata.combining(letter))
+    bare = "".join(letter for letter in apart if letter in _VOICED or not unicodedata.combining(letter))
+    return unicodedata.normalize("NFC", bare)
 
 
 def canonical_name(text: str) -> str:
-    """A name, or one of its groups, in the form in which two equal ones are the same text."""
-    return folded(text).rstrip("^= ")
+    """A name, or one of its groups, in the form in which two equal ones are the same text.
+
+    Without the delimiters of groups that are not there: `=山田^太郎` asks for its ideographic group (PS3.5 §6.2.1.1).
+    """
+    return folded(text).lstrip("=").rstrip("^= ")
 
 
 def spellings(names: Mapping[str, Any]) -> list[str]:
