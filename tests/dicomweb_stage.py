@@ -141,7 +141,7 @@ class Box:
                     connection.putheader(name.replace("_", "-"), value)
             connection.endheaders()
             reply = connection.getresponse()
-            return Reply(reply.status, {k.lower(): v for k, v in reply.getheaders()}, reply.read())
+            return Reply(reply.status, reply.getheaders(), reply.read())
         finally:
             connection.close()
 
@@ -151,7 +151,7 @@ class Box:
             named = {"Content-Type": content_type, "Accept": accept, **headers}
             connection.request("POST", path, body, {n.replace("_", "-"): v for n, v in named.items() if v})
             reply = connection.getresponse()
-            return Reply(reply.status, {k.lower(): v for k, v in reply.getheaders()}, reply.read())
+            return Reply(reply.status, reply.getheaders(), reply.read())
         finally:
             connection.close()
 
@@ -170,8 +170,13 @@ class Box:
 
 
 class Reply:
-    def __init__(self, status: int, headers: dict[str, str], body: bytes) -> None:
-        self.status, self.headers, self.body = status, headers, body
+    """headers: by name in small letters; of several of one name the values are joined by commas (RFC 9110 §5.3)."""
+
+    def __init__(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+        self.status, self.body = status, body
+        self.headers: dict[str, str] = {}
+        for name, value in headers:
+            self.headers[name.lower()] = ", ".join([*filter(None, [self.headers.get(name.lower())]), value])
 
     @property
     def json(self) -> Any:

@@ -11,7 +11,7 @@ from drimbox.dicom.attributes import Attributes, integer, text
 from drimbox.dicom.charset import UNDECLARED, decode_text, read_charset
 from drimbox.dicom.dictionary import US_OR_SS, vr_of
 from drimbox.dicom.elements import ITEM, ElementReader, Limits
-from drimbox.dicom.levels import MATCHED
+from drimbox.dicom.levels import MATCHED, is_among
 from drimbox.dicom.match import UNIVERSAL, Criterion, Level, OneOf, Query, criterion, together
 from drimbox.dicom.part10 import InMemory
 from drimbox.dicom.scan import INDEXED
@@ -125,7 +125,8 @@ def build_search(identifier: Identifier, most: int, *, fuzzy: bool = False, comb
     """
     level = _SEARCHED[identifier.level]
     supported = _PATIENT if identifier.level == "PATIENT" else MATCHED[level]
-    criteria = _criteria({tag: value for tag, value in identifier.keys.items() if tag[:8] in supported}, fuzzy=fuzzy)
+    keys = {tag: value for tag, value in identifier.keys.items() if is_among(tag, supported)}
+    criteria = _criteria(keys, fuzzy=fuzzy)
     if combined:
         criteria = together(criteria)
     include = frozenset(identifier.wanted)
@@ -133,7 +134,8 @@ def build_search(identifier: Identifier, most: int, *, fuzzy: bool = False, comb
     if identifier.level == "PATIENT":
         counted = frozenset(tag for tag in _PATIENT_COUNTS if not identifier.keys.get(tag))
         include |= _NEEDED_TO_GROUP
-    is_partial = bool(identifier.wanted.keys() - supported - _NOT_MATCHED - counted)
+    inside = {tag for tag in identifier.keys.keys() - keys.keys() if "." in tag}
+    is_partial = bool(inside | (identifier.wanted.keys() - supported - _NOT_MATCHED - counted))
     return Search(Query(level, criteria, include, most, 0), is_partial)
 
 

@@ -186,6 +186,23 @@ def satisfies(criterion: Criterion, tag: str, attributes: Mapping[str, Any]) -> 
     return any(_matches(criterion, vr, value) for vr, value in _values(tag.split("."), attributes))
 
 
+def satisfy(criteria: Mapping[str, Criterion], attributes: Mapping[str, Any]) -> bool:
+    """Does what we hold satisfy all of them? Those inside a sequence by one and the same item (PS3.4 §C.2.2.2.6)."""
+    inside: dict[str, dict[str, Criterion]] = {}
+    for tag, one in criteria.items():
+        outer, _, inner = tag.partition(".")
+        if inner:
+            inside.setdefault(outer, {})[inner] = one
+        elif not satisfies(one, tag, attributes):
+            return False
+    return all(any(satisfy(asked, item) for item in _items(attributes, tag)) for tag, asked in inside.items())
+
+
+def _items(attributes: Mapping[str, Any], tag: str) -> list[Mapping[str, Any]]:
+    """Of a sequence; one without attributes where there is none, as what is absent is in no item either."""
+    return [item for item in attributes.get(tag, {}).get("Value", ()) if isinstance(item, Mapping)] or [{}]
+
+
 def _is_between(criterion: Together, tag: str, attributes: Mapping[str, Any]) -> bool:
     date, time = (
         next((canonical(vr, value) for vr, value in _values([name], attributes) if isinstance(value, str)), "")

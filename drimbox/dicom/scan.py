@@ -23,7 +23,7 @@ from drimbox.dicom.values import to_json
 from drimbox.errors import Malformed
 from drimbox.model import InstanceRef, Span
 
-__all__ = ["INDEXED", "Limits", "Summary", "identify", "scan"]
+__all__ = ["INDEXED", "INSIDE", "Limits", "Summary", "identify", "scan"]
 
 # The one list of the attributes that queries match and answers carry: those of PS3.18 tables 10.6.1-5 and 10.6.3-3 to
 # -5 that are stored in instances, and those that people look at to tell one study, series or instance from another.
@@ -95,6 +95,10 @@ INDEXED: Final[Mapping[Level, Mapping[str, str]]] = MappingProxyType(
     {"study": _by_tag(_STUDY), "series": _by_tag(_SERIES), "instance": _by_tag(_INSTANCE)}
 )
 """By level, tag -> keyword of each attribute that a `Summary` may carry."""
+INSIDE: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
+    {f"{_REQUEST_ATTRIBUTES:08X}": frozenset(f"{tag:08X}" for tag in _REQUEST)}
+)
+"""Of the sequences among them, the tags that their items carry."""
 
 # Tag -> its name in JSON, and which of the three levels it is of.
 _LEVELS: Final = {

@@ -1,14 +1,15 @@
 """QIDO-RS: the query parameters, and the forms of the answer (PS3.18 §8.3.4 and §10.6). Pure."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 from urllib.parse import urlencode
 
+from drimbox.dicom.dictionary import vr_of
 from drimbox.dicom.keywords import find_tag
-from drimbox.dicom.levels import MATCHED
+from drimbox.dicom.levels import MATCHED, is_among
 from drimbox.dicom.match import Criterion, Level, OneOf, Query, criterion, together
 from drimbox.dicomweb.accept import Choice, MediaRange, weigh
 from drimbox.dicomweb.media_types import DICOM, DICOM_JSON, DICOM_XML, JSON
@@ -54,11 +55,13 @@ def read_search(level: Level, within: Mapping[str, str], parameters: Iterable[tu
 
     Names are keywords or tags, joined by dots inside sequences. What is asked must be among what the index holds at
     this level or above: a criterion passed over would answer with the wrong patients. Raises Malformed, TooLarge.
+    A UID that is asked for several times is a list of them (PS3.18 §6.7.1.1, up to edition 2019a).
 
     The answer holds every attribute of the index, so `includefield` adds none; what it names that the index does not
-    hold is told in a warning.
+    hold is told in a warning, and what is no attribute at all is a wrong value (§8.3). The creator of a private one is
+    named by a parameter of its own (§8.3.4.3), which is no criterion then.
     """
-    asked: dict[str, str] = {}
+    named: list[tuple[str, str]] = []
     options: dict[str, str] = {}
     left_out: list[str] = []
     for name, value in parameters:
@@ -71,12 +74,8 @@ def read_search(level: Level, within: Mapping[str, str], parameters: Iterable[tu
                 raise Malformed("query", f"{name} is given twice")
             options[name] = value
         else:
-            tag = _read_name(name)
-            if tag in asked or tag in within:
-                raise Malformed("query", f"{_shown(name)} is given twice")
-            if tag[:8] not in _ASKED[level]:
-                raise Malformed("query", f"{_shown(name)} cannot be asked for at the {level} level")
-            asked[tag] = value
+            named.append((name, value))
+    asked = _read_asked(level, within, named, {_creator_of(tag) for tag in left_out})
     fuzzy, empty, several = (_read_switch(options, name) for name in _SWITCHES)
     criteria: dict[str, Criterion] = {tag: OneOf((uid,)) for tag, uid in within.items()}
     criteria |= {tag: criterion(tag, value, fuzzy=fuzzy, empty=empty) for tag, value in asked.items()}
@@ -109,11 +108,33 @@ def _choose_form(ranges: Sequence[MediaRange]) -> str:
     return chosen.media_type
 
 
+def _read_asked(
+    level: Level, within: Mapping[str, str], named: Iterable[tuple[str, str]], creators: Collection[str]
+) -> dict[str, str]:
+    """What is asked for by tag. creators: tags that say whose the private attributes of includefield are."""
+    asked: dict[str, str] = {}
+    for name, value in named:
+        tag = _read_name(name)
+        if tag in creators:
+            continue
+        if tag in within or (tag in asked and vr_of(int(tag[-8:], 16)) != "UI"):
+            raise Malformed("query", f"{_shown(name)} is given twice")
+        if not is_among(tag, _ASKED[level]):
+            raise Malformed("query", f"{_shown(name)} cannot be asked for at the {level} level")
+        asked[tag] = f"{asked[tag]},{value}" if tag in asked else value
+    return asked
+
+
 def _left_out(level: Level, value: str) -> list[str]:
     """What of an includefield the index does not hold, as tags."""
     names = [name for name in (part.strip() for part in value.split(",")) if name not in ("", "all")]
     tags = [_read_name(name) for name in names]
-    return [tag for tag in tags if tag[:8] not in MATCHED[level] | _ADDED]
+    return [tag for tag in tags if not is_among(tag, MATCHED[level] | _ADDED)]
+
+
+def _creator_of(tag: str) -> str:
+    """The tag of the private creator of a private attribute (PS3.5 §7.8.1), empty for others."""
+    return f"{tag[:4]}00{tag[4:6]}" if tag[3] in "13579BDF" and tag[4:6] >= "10" else ""
 
 
 def _read_switch(options: Mapping[str, str], name: str) -> bool:

@@ -1,7 +1,7 @@
 """Answers to queries, from the rows of the index.
 
 A criterion on a matching column is SQL, with its value always bound; one that has no column is checked row by row with
-`satisfies`, so every attribute of `dicom.scan`'s lists can be asked for. Studies come newest first, so a page is found
+`satisfy`, so every attribute of `dicom.scan`'s lists can be asked for. Studies come newest first, so a page is found
 by walking the index of dates until it is full, unless a criterion names so few that they are looked up and sorted:
 which of the two is decided by asking for a handful, since no statistics know what a person will type.
 """
@@ -28,6 +28,7 @@ from drimbox.dicom.match import (
     Together,
     Wildcard,
     satisfies,
+    satisfy,
 )
 from drimbox.dicom.names import is_near, pieces
 from drimbox.dicom.scan import INDEXED
@@ -230,7 +231,7 @@ def _sifted(rows: Rows, query: Query, where: _Where) -> Iterator[Row]:
             if len(known) >= _MOST_KNOWN:
                 known.clear()
             held = {tag: orjson.loads(text) for tag, text in zip(tags, texts, strict=True) if text is not None}
-            wanted = known[texts] = all(satisfies(one, tag, held) for tag, one in where.rest.items())
+            wanted = known[texts] = satisfy(where.rest, held)
         if wanted:
             yield row[:width]
 

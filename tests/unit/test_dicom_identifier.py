@@ -78,6 +78,15 @@ def test_keys_that_are_not_supported_make_the_answer_partial() -> None:
         assert search.query.criteria == {}
 
 
+def test_a_key_inside_a_sequence_that_is_not_supported_makes_it_partial_too() -> None:
+    request = Dataset()
+    request.ScheduledProcedureStepDescription, request.RequestedProcedureID = "TDM", "RP1"
+    data = encoded(QueryRetrieveLevel="SERIES", RequestAttributesSequence=Sequence([request]))
+    search = build_search(read_identifier(data, EXPLICIT, "study"), 5)
+    assert search.is_partial
+    assert search.query.criteria == {"00400275.00401001": OneOf(("RP1",))}
+
+
 @pytest.mark.parametrize(
     ("root", "level"), [("study", "PATIENT"), ("study", ""), ("patient", "WORKLIST"), ("study", "INSTANCE")]
 )
