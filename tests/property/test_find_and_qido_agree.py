@@ -147,7 +147,10 @@ def questions(draw: st.DrawFn) -> tuple[Level, dict[str, str]]:
     level: Level = draw(st.sampled_from(["study", "series", "instance"]))
     possible = sorted(keyword for keyword, (place, _) in ASKED.items() if place in ABOVE[level])
     keywords = draw(st.lists(st.sampled_from(possible), max_size=3, unique=True))
-    return level, {keyword: draw(st.sampled_from(ASKED[keyword][1])) for keyword in keywords}
+    asked = {keyword: draw(st.sampled_from(ASKED[keyword][1])) for keyword in keywords}
+    if all("-" in asked.get(keyword, "") for keyword in ("StudyDate", "StudyTime")):
+        del asked["StudyTime"]  # one range in QIDO-RS (PS3.18 §8.3.4.1), two in C-FIND unless negotiated
+    return level, asked
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
