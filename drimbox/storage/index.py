@@ -312,13 +312,15 @@ def _upsert_study(transaction: Transaction, study_uid: str, new: Mapping[str, An
         return
     merged = {**new, **orjson.loads(row[0])} if row else new  # the first value told stays
     transaction.execute(
-        "INSERT INTO study (study_uid, patient_id, study_date, accession_number, study_id, attributes, changed_at) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET patient_id = excluded.patient_id, "
-        "study_date = excluded.study_date, accession_number = excluded.accession_number, "
-        "study_id = excluded.study_id, attributes = excluded.attributes, changed_at = excluded.changed_at",
+        "INSERT INTO study (study_uid, patient_id, birth_date, study_date, accession_number, study_id, attributes, "
+        "changed_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET patient_id = excluded.patient_id, "
+        "birth_date = excluded.birth_date, study_date = excluded.study_date, "
+        "accession_number = excluded.accession_number, study_id = excluded.study_id, "
+        "attributes = excluded.attributes, changed_at = excluded.changed_at",
         (
             study_uid,
             canonical("LO", text(merged, "00100020")),
+            canonical("DA", text(merged, "00100030")),
             canonical("DA", text(merged, "00080020")),
             canonical("SH", text(merged, "00080050")),
             canonical("SH", text(merged, "00200010")),

@@ -46,14 +46,17 @@ _AT_ONCE: Final = 50
 MOST_STEPS: Final = 200_000_000
 """What a search may take, in steps of SQLite: a walk past a million studies or so, in some seconds."""
 
-_STUDY_DATE, _PATIENT_NAME = "00080020", "00100010"
+_STUDY_DATE, _PATIENT_NAME, _BIRTH_DATE = "00080020", "00100010", "00100030"
 # What is answered at once: of studies, by these; of series and instances, when they are named.
-_AT_HAND: Final = frozenset({"0020000D", _PATIENT_NAME, "00100020", _STUDY_DATE, "00080050", "00200010", "00080061"})
+_AT_HAND: Final = frozenset(
+    {"0020000D", _PATIENT_NAME, "00100020", _BIRTH_DATE, _STUDY_DATE, "00080050", "00200010", "00080061"}
+)
 _NAMING: Final = {"series": frozenset({"0020000D", "0020000E"}), "instance": frozenset({"00080018"})}
 
 _COLUMNS: Final = {
     "0020000D": "st.study_uid",
     "00100020": "st.patient_id",
+    _BIRTH_DATE: "st.birth_date",
     "00080020": "st.study_date",
     "00080050": "st.accession_number",
     "00200010": "st.study_id",
@@ -67,6 +70,7 @@ _UNIQUE: Final = frozenset({"st.study_uid", "s.series_uid", "i.sop_uid"})
 # Columns in which one value, or one prefix, may have many rows: table, and the key that a handful is told by.
 _CROWDED: Final = {
     "st.patient_id": ("study", "study_uid"),
+    "st.birth_date": ("study", "study_uid"),
     "st.accession_number": ("study", "study_uid"),
     "st.study_id": ("study", "study_uid"),
     "s.modality": ("series", "series_uid"),

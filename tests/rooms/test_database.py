@@ -1,7 +1,10 @@
 """The group commit: what a failing work undoes, and what it does not."""
 
 import asyncio
+import json
+from importlib.resources import files
 
+import apsw
 import pytest
 
 from drimbox.errors import Corrupt, TooLarge, Unavailable
@@ -53,6 +56,34 @@ async def test_the_schema_is_made_once_and_rows_stay(tmp_path):
     second = Database(tmp_path / "index.db")
     assert await names(second) == ["a"]
     second.close()
+
+
+def test_studies_of_an_older_schema_get_their_birth_dates(tmp_path):
+    """As match.py compares them: both forms of DA, and nothing for what is none."""
+    held = {
+        "1": {"vr": "DA", "Value": ["19500101"]},
+        "2": {"vr": "DA", "Value": ["1950.01.02"]},
+        "3": {"vr": "DA", "Value": ["unknown"]},
+        "4": {"vr": "DA"},
+        "5": {"vr": "DA", "Value": [None, "19500103"]},
+        "6": None,
+    }
+    older = apsw.Connection(str(tmp_path / "index.db"))
+    for number, script in enumerate(sorted((files("drimbox.storage") / "migrations").iterdir(), key=str), start=1):
+        if script.name < "0008":
+            older.execute(script.read_text("utf-8"))
+            older.execute(f"PRAGMA user_version={number}")
+    for uid, birth_date in held.items():
+        attributes = {"0020000D": {"vr": "UI", "Value": [uid]}} | ({"00100030": birth_date} if birth_date else {})
+        older.execute(
+            "INSERT INTO study (study_uid, attributes, changed_at) VALUES (?, ?, 0)",
+            (uid, json.dumps(attributes).encode()),
+        )
+    older.close()
+    database = Database(tmp_path / "index.db")
+    dates = dict(database.read_here("SELECT study_uid, birth_date FROM study"))
+    assert dates == {"1": "19500101", "2": "19500102", "3": "", "4": "", "5": "", "6": ""}
+    database.close()
 
 
 def test_a_file_that_is_no_database_is_refused_plainly(tmp_path):
