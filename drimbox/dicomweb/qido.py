@@ -55,7 +55,7 @@ def read_search(level: Level, within: Mapping[str, str], parameters: Iterable[tu
 
     Names are keywords or tags, joined by dots inside sequences. What is asked must be among what the index holds at
     this level or above: a criterion passed over would answer with the wrong patients. Raises Malformed, TooLarge.
-    A UID that is asked for several times is a list of them (PS3.18 §6.7.1.1, up to edition 2019a).
+    A UID that is asked for several times is a list of them, as older editions had it (2015c, §6.7.1).
 
     The answer holds every attribute of the index, so `includefield` adds none; what it names that the index does not
     hold is told in a warning, and what is no attribute at all is a wrong value (§8.3). The creator of a private one is
