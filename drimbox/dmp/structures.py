@@ -27,11 +27,7 @@ def named_as(structure: Structure, known: DmpStructure) -> Structure:
 
 
 def report_as(report: Report, known: DmpStructure) -> Report:
-    """The report as the metadata tell it: in mode EJ its structures go by the number of their legal entity."""
+    """The report as the metadata tell it: in mode EJ its structure goes by the number of the legal entity."""
     if known.mode != "EJ":
         return report
-    author, legal = (
-        named_as(structure, known) if structure.id.value in (known.id, *known.sites) else structure
-        for structure in (report.author_structure, report.legal_structure)
-    )
-    return replace(report, author_structure=author, legal_structure=legal)
+    return replace(report, legal_structure=named_as(report.legal_structure, known))

@@ -139,7 +139,12 @@ def describe_manifest(
 def describe_submission_set(
     report: Report, *, set_uid: str, set_entry_uuid: str, submitted: datetime, source_id: str
 ) -> SubmissionSet:
-    """Say what the DMP must know of one submission. Raises Malformed when the report carries no INS."""
+    """Say what the DMP must know of one submission. Raises Malformed when the report carries no INS.
+
+    The author speaks from the structure of the legal authenticator, wherever they work: the DMP takes a submission only
+    when an authorInstitution is the structure that the VIHF and the certificate name (its guide, EX_2.1-1140), and that
+    of the documents is that of their set (IG-CDA, mapping).
+    """
     if report.patient.ins is None:
         raise Malformed("report", "it carries no INS: it cannot be published")
     return SubmissionSet(
@@ -148,7 +153,7 @@ def describe_submission_set(
         source_id=source_id,
         patient_id=ins_cx(report.patient.ins),
         submitted=utc_time(submitted),
-        author=Author(xcn(report.author), xon(report.author_structure), _specialty(report.author)),
+        author=Author(xcn(report.author), xon(report.legal_structure), _specialty(report.author)),
         content_type=codes.CONTENT_TYPE_EXTERNAL,
         title=KOS_TITLE,
     )

@@ -1,6 +1,5 @@
 """Which certificate speaks for a report, and under which number: EG, EJ, EJ/EG (drim-m.md B.8)."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,13 +45,8 @@ def test_the_certificate_is_that_of_the_site_or_of_its_entity() -> None:
 )
 def test_each_mode_has_its_numbers(known: DmpStructure, in_metadata: str, in_vihf: str) -> None:
     told = report_as(REPORT, known)
-    assert told.legal_structure.id == told.author_structure.id == Identifier(in_metadata, FINESS)
+    assert told.legal_structure.id == Identifier(in_metadata, FINESS)
     assert named_as(REPORT.legal_structure, known).id == Identifier(in_vihf, FINESS)
-
-
-def test_an_author_from_elsewhere_keeps_their_structure() -> None:
-    elsewhere = replace(REPORT, author_structure=Structure(Identifier(OTHER_SITE, FINESS), "Elsewhere"))
-    assert report_as(elsewhere, structure(ENTITY, "EJ", (SITE,))).author_structure.id.value == OTHER_SITE
 
 
 def test_sites_need_an_entity_and_are_named_once() -> None:

@@ -7,9 +7,20 @@ import pytest
 
 from drimbox.errors import Malformed
 from drimbox.model import Code, Exam, Identifier, Patient, Professional, Report, Structure
-from drimbox.xds.entry import DocumentEntry, SubmissionSet, cx, describe_manifest, hl7_time_to_utc, read_cx, xcn, xon
+from drimbox.xds.entry import (
+    DocumentEntry,
+    SubmissionSet,
+    cx,
+    describe_manifest,
+    describe_signature,
+    hl7_time_to_utc,
+    read_cx,
+    xcn,
+    xon,
+)
 
 RPPS = "1.2.250.1.71.4.2.1"
+SUBMITTED = datetime(2026, 7, 1, 10, 31, tzinfo=UTC)
 INS = Identifier("269054958815780", "1.2.250.1.213.1.4.10")
 SIGNER = Professional(Identifier("801234560801", RPPS), "MARTIN", "Claude")
 AUTHOR = replace(SIGNER, specialty=Code("G15_10/SM44", "1.2.250.1.213.1.1.4.5", "Médecin - Radio-diagnostic (SM)"))
@@ -63,7 +74,7 @@ def describe_both(
         set_uid="1.2.5",
         set_entry_uuid="urn:uuid:2",
         created=datetime(2026, 7, 1, 12, 30, 15, 900, tzinfo=timezone(timedelta(hours=2))),
-        submitted=datetime(2026, 7, 1, 10, 31, tzinfo=UTC),
+        submitted=SUBMITTED,
         source_id="1.2.250.1.213.4.5.9",
         modalities=modalities,
     )
@@ -108,6 +119,15 @@ def test_the_set_speaks_of_the_same_patient_and_author() -> None:
     assert submission_set.unique_id == "1.2.5"
     assert submission_set.source_id == "1.2.250.1.213.4.5.9"
     assert submission_set.content_type.scheme == "1.2.250.1.213.2.2"
+
+
+def test_the_structure_is_the_one_that_speaks_wherever_the_author_works() -> None:
+    """DMP guide, EX_2.1-1140: an authorInstitution is the structure of the VIHF, that of the legal authenticator."""
+    elsewhere = Structure(Identifier("1120456789", "1.2.250.1.71.4.2.2"), "Elsewhere", practice=CENTRE.practice)
+    entry, submission_set = describe_both(replace(REPORT, author_structure=elsewhere))
+    assert entry.author.institution == submission_set.author.institution == xon(CENTRE)
+    signs = describe_signature(entry, signature=b"", unique_id="1.2.6", entry_uuid="urn:uuid:3", created=SUBMITTED)
+    assert signs.author.institution == xon(CENTRE)
 
 
 def test_acts_modalities_and_regions_take_the_french_schemes() -> None:
