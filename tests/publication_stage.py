@@ -94,10 +94,7 @@ def settings_for(certificates: SandboxCertificates, port: int, **publish: Any) -
     structure = {
         "id": CENTRE.id.value,
         "name": CENTRE.name,
-        "tls_certificate": certificates.client_certificate,
-        "tls_key": certificates.client_key,
-        "sign_certificate": certificates.sign_certificate,
-        "sign_key": certificates.sign_key,
+        **certificates.own.settings(),
     }
     dmp = {"repository_url": f"{base}/repository", "registry_url": f"{base}/registry", "ca": certificates.ca}
     quick = {"settle_s": 0, "poll_s": 0.01, "retry_first_s": 0.001, "retry_most_s": 0.002, "most_per_s": 10_000}

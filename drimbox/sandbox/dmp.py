@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from ssl import CERT_REQUIRED
+from types import MappingProxyType
 from typing import Any, Literal, get_args
 from urllib.parse import parse_qs
 from uuid import uuid4
@@ -31,14 +32,22 @@ from cryptography import x509
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from drimbox.sandbox.certificates import SandboxCertificates
-from drimbox.sandbox.dmp_assertion import Vihf, check_vihf
+from drimbox.sandbox.dmp_assertion import Entities, Vihf, check_vihf
 from drimbox.sandbox.dmp_dossier import answer_authorisation, answer_existence
 from drimbox.sandbox.dmp_misbehave import SOAP_TYPE, Altered, Misbehaviour, Reply, go_wrong
 from drimbox.sandbox.dmp_queries import answer_query, answer_retrieve
 from drimbox.sandbox.dmp_rules import RuleBrokenError, check_submission
 from drimbox.sandbox.dmp_store import DEPRECATED, Holding, Store
 from drimbox.sandbox.dmp_update import apply_update
-from drimbox.sandbox.dmp_wire import Fault, Request, read_request, write_answer, write_fault, write_registry_response
+from drimbox.sandbox.dmp_wire import (
+    NAMES,
+    Fault,
+    Request,
+    read_request,
+    write_answer,
+    write_fault,
+    write_registry_response,
+)
 
 Transaction = Literal["register", "query", "retrieve", "update", "existence", "authorisation"]
 
@@ -56,18 +65,30 @@ _FAILURE = "urn:oasis:names:tc:ebxml-regrep:ResponseStatusType:Failure"
 _MAX_BODY = 64 * 2**20
 
 
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """Who sent one message: by the certificate of the channel, and by the VIHF."""
+
+    transaction: Transaction
+    client: x509.Certificate
+    vihf: Vihf
+
+
 class Dmp:
     """The ASGI application. A misbehaviour is used up by one request of its transaction.
 
+    entities: legal entities whose certificates speak for their sites. heard: the last messages whose VIHF was accepted.
     mood: asked for one at each request that has none waiting, with its body. pause_s: how long it thinks about each.
     """
 
-    def __init__(self, folder: Path, ca: Path) -> None:
+    def __init__(self, folder: Path, ca: Path, entities: Entities = MappingProxyType({})) -> None:
         self.received: dict[Transaction, int] = dict.fromkeys(get_args(Transaction), 0)
+        self.heard: deque[Heard] = deque(maxlen=1000)
         self.without: set[str] = set()  # INS of patients that have no DMP
         self.pause_s = 0.0
         self.mood: Callable[[Transaction, bytes], Misbehaviour | None] = lambda transaction, content: None
         self._store = Store(folder)
+        self._entities = entities
         self._ca = x509.load_pem_x509_certificate(ca.read_bytes())
         self._next: dict[Transaction, deque[Misbehaviour]] = {name: deque() for name in get_args(Transaction)}
 
@@ -79,6 +100,10 @@ class Dmp:
         """What it holds, of one patient (CX) or of all, in order of arrival; without what signs the others."""
         return [held for held in self._store.by_patient(patient_id) if held.mime_type != "text/xml"]
 
+    def signatures(self) -> list[Holding]:
+        """What signs the submission sets, in order of arrival."""
+        return [held for held in self._store.by_patient() if f'"{NAMES["ds"]}"' in held.metadata]
+
     def take(self, holding: Holding) -> None:
         """Keep a document that came another way than by ITI-41."""
         with self._store.transaction():
@@ -87,6 +112,7 @@ class Dmp:
     def forget(self) -> None:
         """Start anew: no document, no id seen, nothing counted, no misbehaviour left."""
         self._store.forget()
+        self.heard.clear()
         self.without.clear()
         self.received.update(dict.fromkeys(self.received, 0))
         for queued in self._next.values():
@@ -129,9 +155,10 @@ class Dmp:
         try:
             request = read_request(asked.content_type, asked.content, asked.url, asked.action)
             message_id = request.message_id
-            vihf = check_vihf(request.envelope, self._ca, client, datetime.now(UTC))
+            vihf = check_vihf(request.envelope, self._ca, client, datetime.now(UTC), self._entities)
             if not (self._store.first_time(vihf.assertion_id) and self._store.first_time(message_id)):
                 raise Fault("assertion or message id used before", subcode="InvalidSecurity")
+            self.heard.append(Heard(transaction, client, vihf))
             content_type, answer = self._work(transaction, request, vihf, wrong if altered else None)
         except Fault as fault:
             await reply.send(400, SOAP_TYPE, write_fault(fault, message_id))
@@ -167,7 +194,7 @@ class Dmp:
         try:
             with self._store.transaction():
                 now = datetime.now(UTC)
-                accepted = check_submission(request.body, request.parts, vihf.patient_id, self._store, self._ca, now)
+                accepted = check_submission(request.body, request.parts, vihf, self._store, self._ca, now)
                 for entry_uuid in accepted.replaced:
                     self._store.set_status(entry_uuid, DEPRECATED)
                 for holding in accepted.holdings:
@@ -182,7 +209,7 @@ class Dmp:
     def _update(self, request: Request, vihf: Vihf) -> str:
         try:
             with self._store.transaction():
-                apply_update(request.body, vihf.patient_id, self._store)
+                apply_update(request.body, vihf, self._store)
         except RuleBrokenError as broken:
             return write_registry_response(_FAILURE, [(broken.code, broken.context)])
         return write_registry_response(_SUCCESS)
@@ -211,11 +238,6 @@ class _Asked:
     content: bytes
 
 
-def create_dmp(folder: Path, ca: Path) -> Dmp:
-    """The application, keeping its documents in `folder` and believing the authority `ca` (PEM)."""
-    return Dmp(folder, ca)
-
-
 @dataclass(frozen=True, slots=True)
 class RunningDmp:
     """A DMP that listens. `app` lists what it holds and makes it misbehave."""
@@ -229,9 +251,11 @@ class RunningDmp:
 
 
 @asynccontextmanager
-async def serve(folder: Path, certificates: SandboxCertificates, *, port: int = 0) -> AsyncIterator[RunningDmp]:
+async def serve(
+    folder: Path, certificates: SandboxCertificates, *, port: int = 0, entities: Entities = MappingProxyType({})
+) -> AsyncIterator[RunningDmp]:
     """Run a DMP on loopback inside the current event loop, over mutual TLS. port 0: any free one."""
-    app = create_dmp(folder, certificates.ca)
+    app = Dmp(folder, certificates.ca, entities)
     # The protocol is told because asyncio turns Nagle's algorithm off only where it is; else each answer waits 40 ms.
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -2,6 +2,7 @@
 
 import base64
 import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,6 +18,9 @@ from signxml.verifier import SignatureConfiguration, XMLVerifier
 from drimbox.sandbox.dmp_schemas import read_schema
 from drimbox.sandbox.dmp_second_opinion import agrees
 from drimbox.sandbox.dmp_wire import NAMES, Fault
+
+Entities = Mapping[str, Collection[str]]
+"""The geographic sites of legal entities, by the number of the entity: what the DMP knows from FINESS."""
 
 _SKEW = timedelta(minutes=2)
 _LONGEST = timedelta(minutes=15)
@@ -41,16 +45,29 @@ _CODED = {
 
 @dataclass(frozen=True, slots=True)
 class Vihf:
-    """What an accepted assertion says. patient_id: CX. person: number of the professional."""
+    """What an accepted assertion says. patient_id: CX. person: number of the professional.
+
+    issuer: subject of the certificate that signed it. structure: Identifiant_Structure. institutions: the numbers that
+    a submission may have in authorInstitution: the structure's own and, of a legal entity, those of its sites.
+    """
 
     assertion_id: str
     patient_id: str
     mode: str
     person: str
+    issuer: str
+    structure: str
+    institutions: frozenset[str]
 
 
-def check_vihf(envelope: Any, ca: x509.Certificate, client: x509.Certificate, now: datetime) -> Vihf:
-    """Verify the one assertion of the envelope and return what the *verified* element says. Raises Fault."""
+def check_vihf(
+    envelope: Any, ca: x509.Certificate, client: x509.Certificate, now: datetime, entities: Entities
+) -> Vihf:
+    """Verify the one assertion of the envelope and return what the *verified* element says. Raises Fault.
+
+    client: the certificate of the channel. It speaks for its structure (modes EG and EJ), which the VIHF names, and
+    that of an entity for its sites too (EJ/EG): the VIHF names either (drim-m.md B.8).
+    """
     found = envelope.xpath("s:Header/o:Security/saml:Assertion", namespaces=NAMES)
     _require(len(found) == 1 and len(envelope.xpath("//saml:Assertion", namespaces=NAMES)) == 1, "one assertion")
     claimed = found[0]
@@ -60,12 +77,15 @@ def check_vihf(envelope: Any, ca: x509.Certificate, client: x509.Certificate, no
     _check_dates(assertion, now)
     issuer = _one(assertion, "saml:Issuer/text()")
     _require(issuer == certificate.subject.rfc4514_string(), "issuer is the signer")
-    _require(_holder(certificate) == _holder(client), "signer and TLS client are of the same structure")
+    _require(holder(certificate) == holder(client), "signer and TLS client are of the same structure")
     person = str(_one(assertion, "saml:Subject/saml:NameID/text()")).strip()
     _require(bool(person), "NameID")
     _require(not assertion.xpath(".//saml:AudienceRestriction", namespaces=NAMES), "no audience")
     attributes = _check_attributes(assertion)
     declared = assertion.xpath("saml:AuthnStatement/saml:AuthnContext/saml:AuthnContextDecl/text()", namespaces=NAMES)
+    structure = attributes["Identifiant_Structure"]
+    number = holder(client)[-1]
+    _require(structure in (number, *entities.get(number, ())), "Identifiant_Structure is that of the certificates")
     strong = attributes["Authentification_Mode"] == "INDIRECTE_RENFORCEE"
     _require(declared == (["APP_BROWSER_AUTH"] if strong else []), "how the professional was authenticated")
     return Vihf(
@@ -73,6 +93,9 @@ def check_vihf(envelope: Any, ca: x509.Certificate, client: x509.Certificate, no
         patient_id=attributes["urn:oasis:names:tc:xacml:2.0:resource:resource-id"],
         mode=attributes["Authentification_Mode"],
         person=person,
+        issuer=str(issuer),
+        structure=structure,
+        institutions=frozenset({structure, *entities.get(structure, ())}),
     )
 
 
@@ -149,7 +172,8 @@ def _check_attributes(assertion: Any) -> dict[str, str]:
     return texts
 
 
-def _holder(certificate: x509.Certificate) -> tuple[str, ...]:
+def holder(certificate: x509.Certificate) -> tuple[str, ...]:
+    """Whose it is: O, and OU, which is the number of the structure."""
     units = (NameOID.ORGANIZATION_NAME, NameOID.ORGANIZATIONAL_UNIT_NAME)
     return tuple(str(name.value) for oid in units for name in certificate.subject.get_attributes_for_oid(oid))
 

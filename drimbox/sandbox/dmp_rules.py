@@ -14,6 +14,7 @@ from lxml import etree
 from pydicom import dcmread
 from pydicom.errors import InvalidDicomError
 
+from drimbox.sandbox.dmp_assertion import Vihf
 from drimbox.sandbox.dmp_schemas import read_schema
 from drimbox.sandbox.dmp_signature import SignatureRefusedError, check_signature
 from drimbox.sandbox.dmp_store import APPROVED, Holding, Store
@@ -80,25 +81,29 @@ class Accepted:
 
 
 def check_submission(
-    body: Any, parts: Mapping[str, bytes], patient_id: str, store: Store, ca: x509.Certificate, now: datetime
+    body: Any, parts: Mapping[str, bytes], vihf: Vihf, store: Store, ca: x509.Certificate, now: datetime
 ) -> Accepted:
-    """Check one ITI-41 body; patient_id: the one the assertion speaks about. Raises RuleBrokenError.
+    """Check one ITI-41 body; vihf: in whose name, and about which patient. Raises RuleBrokenError.
 
     ca: who must have certified the signer of the set.
     """
+    patient_id = vihf.patient_id
     contents = _documents(body, parts)
     _check_schema(body, contents)
     objects = body.find("l:SubmitObjectsRequest/r:RegistryObjectList", NAMES)
     ids = objects.xpath("*/@id", namespaces=NAMES)
     require(len(ids) == len(set(ids)), "an id is used twice")
     package = one(objects, "r:RegistryPackage")
-    set_uid = check_set(package, patient_id)
+    set_uid = check_set(package, vihf)
     extrinsics = objects.findall("r:ExtrinsicObject", NAMES)
+    told = {institution for owner in (package, *extrinsics) for institution in _institutions(owner)}
+    require(len(told) == 1, "authorInstitution of a document is that of its set")
     require({e.get("id") for e in extrinsics} == set(contents), "one document an entry", "XDSMissingDocument")
     holdings = tuple(_check_entry(entry, contents[entry.get("id")], patient_id) for entry in extrinsics)
     require(set_uid not in {holding.unique_id for holding in holdings}, "uniqueId of the set and of a document")
     replaced = _check_associations(objects, package.get("id"), set(contents), patient_id, store)
-    _check_signature(objects, set_uid, holdings, ca, now)
+    signer = _check_signature(objects, set_uid, holdings, ca, now)
+    require(signer.subject.rfc4514_string() == vihf.issuer, "the set is signed by who signs the VIHF")
     _check_known(set_uid, holdings, store)
     return Accepted(set_uid, holdings, replaced)
 
@@ -123,14 +128,18 @@ def _check_schema(body: Any, contents: Mapping[str, bytes]) -> None:
     require(schema.validate(copy), f"schema: {schema.error_log}")
 
 
-def check_set(package: Any, patient_id: str) -> str:
-    """Check a submission set; returns its uniqueId. Raises RuleBrokenError."""
+def check_set(package: Any, vihf: Vihf) -> str:
+    """Check a submission set; returns its uniqueId. Raises RuleBrokenError.
+
+    Its author speaks for the structure of the VIHF (DMP guide, EX_2.1-1140), or for a site of that entity (EJ/EG).
+    """
     node = one(package.getparent(), f".//r:Classification[@classificationNode='{_SET_NODE}']")
     require(node.get("classifiedObject") == package.get("id"), "the package is not a submission set")
     require(bool(_TIME.fullmatch(slot_values(package, "submissionTime")[0])), "submissionTime")
     _check_author(one(package, f"r:Classification[@classificationScheme='{_SET_AUTHOR}']"))
+    require(vihf.institutions.issuperset(_institutions(package)), "authorInstitution is the structure of the VIHF")
     _coded(package, _SET_CONTENT_TYPE, {"1.2.250.1.213.2.2"}, least=1, most=1)
-    _require_patient(_identifier(package, _SET_PATIENT), patient_id)
+    _require_patient(_identifier(package, _SET_PATIENT), vihf.patient_id)
     source_id, unique_id = _identifier(package, _SET_SOURCE), _identifier(package, _SET_UNIQUE)
     require(bool(_OID.fullmatch(source_id)), "sourceId")
     require(bool(_OID.fullmatch(unique_id)) and len(unique_id) <= 64, "set uniqueId")
@@ -221,17 +230,18 @@ def _check_associations(objects: Any, set_id: str, entries: set[str], patient_id
 
 def _check_signature(
     objects: Any, set_uid: str, holdings: tuple[Holding, ...], ca: x509.Certificate, now: datetime
-) -> None:
+) -> x509.Certificate:
+    """Returns the certificate of the signer."""
     signing = [holding for holding in holdings if holding.mime_type == "text/xml"]
     told = objects.xpath(f"r:Association[@associationType='{_SIGNS}']/@sourceObject", namespaces=NAMES)
     require(len(signing) == 1, "the submission set is signed, once")
     require([str(source) for source in told] == [holding.entry_uuid for holding in signing], "what signs says so")
-    for signature in signing:
-        signed = {holding.unique_id: holding.content for holding in holdings if holding is not signature}
-        try:
-            check_signature(signature.content, signature.unique_id, set_uid, signed, ca, now)
-        except SignatureRefusedError as error:
-            raise RuleBrokenError("InvalidDocumentContent", f"signature: {error}") from error
+    [signature] = signing
+    signed = {holding.unique_id: holding.content for holding in holdings if holding is not signature}
+    try:
+        return check_signature(signature.content, signature.unique_id, set_uid, signed, ca, now)
+    except SignatureRefusedError as error:
+        raise RuleBrokenError("InvalidDocumentContent", f"signature: {error}") from error
 
 
 def _check_known(set_uid: str, holdings: tuple[Holding, ...], store: Store) -> None:
@@ -249,6 +259,12 @@ def _check_known(set_uid: str, holdings: tuple[Holding, ...], store: Store) -> N
 def _check_author(author: Any) -> None:
     require(bool(_XCN.fullmatch(slot_values(author, "authorPerson")[0])), "authorPerson")
     require(bool(_XON.fullmatch(slot_values(author, "authorInstitution")[0])), "authorInstitution")
+
+
+def _institutions(owner: Any) -> list[str]:
+    """The numbers in authorInstitution (XON-10)."""
+    path = "r:Classification/r:Slot[@name='authorInstitution']/r:ValueList/r:Value/text()"
+    return [str(value).rpartition("^")[2] for value in owner.xpath(path, namespaces=NAMES)]
 
 
 def _coded(owner: Any, scheme: str, codings: set[str], *, least: int, most: int) -> list[str]:

@@ -37,8 +37,11 @@ class SignatureRefusedError(Exception):
 
 def check_signature(
     content: bytes, unique_id: str, set_uid: str, documents: Mapping[str, bytes], ca: x509.Certificate, now: datetime
-) -> None:
-    """Check the document `unique_id` that signs the set `set_uid` of `documents`. Raises SignatureRefusedError."""
+) -> x509.Certificate:
+    """Check the document `unique_id` that signs the set `set_uid` of `documents`; returns the signer's certificate.
+
+    Raises SignatureRefusedError.
+    """
     _require(b"<!DOCTYPE" not in content, "DOCTYPE")
     try:
         root = etree.fromstring(content, etree.XMLParser(resolve_entities=False, no_network=True))
@@ -56,6 +59,7 @@ def check_signature(
         _one(root, ".//ds:SignatureProperty[@Id='purposeOfSignature']").text == "1.2.840.10065.1.12.1.14", "purpose"
     )
     _check_properties(_one(root, "ds:Object/x:QualifyingProperties"), unique_id, certificate, now)
+    return certificate
 
 
 def _check_schema(root: Any) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from lxml import etree
 
+from drimbox.sandbox.dmp_assertion import Vihf
 from drimbox.sandbox.dmp_rules import RuleBrokenError, check_confidentiality, check_set, one, require, slot_values
 from drimbox.sandbox.dmp_schemas import read_schema
 from drimbox.sandbox.dmp_store import APPROVED, ARCHIVED, DELETED, Holding, Store
@@ -16,19 +17,22 @@ _CONFIDENTIALITY = "urn:uuid:f4f85eac-e6cb-4883-b524-f2705394840f"
 _CHANGES = {(APPROVED, DELETED), (APPROVED, ARCHIVED), (ARCHIVED, APPROVED)}
 
 
-def apply_update(body: Any, patient_id: str, store: Store) -> None:
-    """Make the one change that an ITI-57 body asks for. Raises RuleBrokenError."""
+def apply_update(body: Any, vihf: Vihf, store: Store) -> None:
+    """Make the one change that an ITI-57 body asks for. vihf: in whose name, about which patient.
+
+    Raises RuleBrokenError.
+    """
     schema = read_schema("xds/lcm.xsd")
     require(schema.validate(etree.fromstring(etree.tostring(body))), f"schema: {schema.error_log}")
     objects = one(body, "r:RegistryObjectList")
     package = one(objects, "r:RegistryPackage")
-    set_uid = check_set(package, patient_id)
+    set_uid = check_set(package, vihf)
     association = one(objects, "r:Association")
     require(association.get("sourceObject") == package.get("id"), "the change starts from the set")
     if association.get("associationType") == _UPDATES_AVAILABILITY:
-        _change_availability(association, patient_id, store)
+        _change_availability(association, vihf.patient_id, store)
     elif association.get("associationType") == _HAS_MEMBER:
-        _change_metadata(one(objects, "r:ExtrinsicObject"), association, patient_id, store)
+        _change_metadata(one(objects, "r:ExtrinsicObject"), association, vihf.patient_id, store)
     else:
         raise RuleBrokenError("XDSMetadataUpdateOperationError", "association type")
     if not store.add_set(set_uid):

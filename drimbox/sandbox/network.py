@@ -164,10 +164,7 @@ def _settings(dmp: RunningDmp, psc_url: str, certificates: SandboxCertificates) 
     structure = {
         "id": STRUCTURE,
         "name": "Centre d'imagerie du bac à sable",
-        "tls_certificate": str(certificates.client_certificate),
-        "tls_key": str(certificates.client_key),
-        "sign_certificate": str(certificates.sign_certificate),
-        "sign_key": str(certificates.sign_key),
+        **certificates.own.settings(),
     }
     return {
         "dmp": {

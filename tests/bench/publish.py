@@ -247,10 +247,7 @@ def _node(folder: Path, certificates: SandboxCertificates, base: str, **publish:
     structure = {
         "id": STRUCTURE,
         "name": "Centre",
-        "tls_certificate": str(certificates.client_certificate),
-        "tls_key": str(certificates.client_key),
-        "sign_certificate": str(certificates.sign_certificate),
-        "sign_key": str(certificates.sign_key),
+        **certificates.own.settings(),
     }
     dmp = {"repository_url": f"{base}/repository", "registry_url": f"{base}/registry", "ca": str(certificates.ca)}
     dmp |= {"ins_authority": PATIENT.ins.authority, "structures": [structure]}

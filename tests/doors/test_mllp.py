@@ -335,7 +335,7 @@ async def test_over_tls_only_senders_with_a_known_certificate_are_heard(publish:
     made = make_certificates(tmp_path)
     files = {"tls_certificate": made.server_certificate, "tls_key": made.server_key, "tls_ca": made.ca}
     known, stranger = (ssl.create_default_context(cafile=made.ca) for _ in range(2))
-    known.load_cert_chain(made.client_certificate, made.client_key)
+    known.load_cert_chain(made.own.tls_certificate, made.own.tls_key)
     async with open_door(publish, **files) as (host, port):
         reader, writer = await asyncio.open_connection(host, port, ssl=known, server_hostname="localhost")
         sender = Sender(reader, writer)

@@ -60,7 +60,7 @@ async def serving(context: ssl.SSLContext, host: str = "127.0.0.1") -> AsyncIter
 async def test_the_client_certificate_is_shown(certificates: SandboxCertificates) -> None:
     context = server_context(certificates)
     context.verify_mode = ssl.CERT_REQUIRED
-    identity = Identity(certificates.client_certificate, certificates.client_key, certificates.ca)
+    identity = Identity(certificates.own.tls_certificate, certificates.own.tls_key, certificates.ca)
     async with serving(context) as port:
         egress = Egress([f"https://localhost:{port}"])
         answer = await egress.get(
@@ -120,15 +120,15 @@ async def test_a_renewed_certificate_is_taken_up_without_a_restart(
     context = server_context(certificates)
     context.verify_mode = ssl.CERT_REQUIRED
     certificate, key = tmp_path / "client.pem", tmp_path / "client-key.pem"
-    certificate.write_bytes(other.client_certificate.read_bytes())
-    key.write_bytes(other.client_key.read_bytes())
+    certificate.write_bytes(other.own.tls_certificate.read_bytes())
+    key.write_bytes(other.own.tls_key.read_bytes())
     identity = Identity(certificate, key, certificates.ca)
     async with serving(context) as port:
         egress = Egress([f"https://localhost:{port}"])
         with pytest.raises(Unavailable):  # signed by an authority this server does not know
             await egress.get(f"https://localhost:{port}/", headers={}, identity=identity, timeout_s=5, max_bytes=99)
-        certificate.write_bytes(certificates.client_certificate.read_bytes())
-        key.write_bytes(certificates.client_key.read_bytes())
+        certificate.write_bytes(certificates.own.tls_certificate.read_bytes())
+        key.write_bytes(certificates.own.tls_key.read_bytes())
         answer = await egress.get(
             f"https://localhost:{port}/", headers={}, identity=identity, timeout_s=5, max_bytes=99
         )
@@ -140,7 +140,7 @@ async def test_a_missing_key_is_unavailable_and_its_path_not_told(
     certificates: SandboxCertificates, tmp_path: Path
 ) -> None:
     egress = Egress(["https://localhost:1"])
-    identity = Identity(certificates.client_certificate, tmp_path / "nothing.pem")
+    identity = Identity(certificates.own.tls_certificate, tmp_path / "nothing.pem")
     with pytest.raises(Unavailable) as refused:
         await egress.get("https://localhost:1/", headers={}, identity=identity, timeout_s=5, max_bytes=99)
     assert str(tmp_path) not in str(refused.value)
@@ -152,17 +152,20 @@ def test_sound_certificates_are_kept_and_broken_ones_made_anew(tmp_path: Path) -
     before = first.server_certificate.read_bytes()
     assert make_certificates(tmp_path) == first
     assert first.server_certificate.read_bytes() == before
-    first.client_key.write_bytes(first.sign_key.read_bytes())
+    first.own.tls_key.write_bytes(first.own.sign_key.read_bytes())
     make_certificates(tmp_path)
-    assert first.server_certificate.read_bytes() != before
+    anew = first.server_certificate.read_bytes()
+    assert anew != before
+    make_certificates(tmp_path, ("1750000011",))
+    assert first.server_certificate.read_bytes() != anew
 
 
 def test_keys_are_for_their_owner_and_leaves_say_their_use(certificates: SandboxCertificates) -> None:
-    for key in (certificates.server_key, certificates.client_key, certificates.sign_key):
+    for key in (certificates.server_key, certificates.own.tls_key, certificates.own.sign_key):
         assert key.stat().st_mode & 0o777 == 0o600
-    sign = x509.load_pem_x509_certificate(certificates.sign_certificate.read_bytes())
+    sign = x509.load_pem_x509_certificate(certificates.own.sign_certificate.read_bytes())
     assert sign.extensions.get_extension_for_class(x509.KeyUsage).value.content_commitment
-    client = x509.load_pem_x509_certificate(certificates.client_certificate.read_bytes())
+    client = x509.load_pem_x509_certificate(certificates.own.tls_certificate.read_bytes())
     uses = client.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     assert list(uses) == [ExtendedKeyUsageOID.CLIENT_AUTH]
 

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 import urllib.request
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from drimbox.sandbox.dmp import serve
 from drimbox.sandbox.nodes import RunningNode, free_port, new_node
 from drimbox.sandbox.ris import PATIENT, STRUCTURE, Study, build_oru, send_report
 
+OWN: Mapping[str, tuple[str, ...]] = {STRUCTURE: ()}
 AT = datetime(2026, 3, 1, 10, 0, tzinfo=UTC)
 
 
@@ -46,19 +47,13 @@ class Site:
         folder: Path,
         node: dict[str, Any],
         sections: dict[str, dict[str, Any]] | None = None,
-        structures: tuple[str, ...] = (STRUCTURE,),
+        structures: Mapping[str, tuple[str, ...]] = OWN,
     ) -> None:
         self.folder = folder
-        self.certificates = make_certificates(folder / "certificates")
+        self.structures = structures
+        self.certificates = make_certificates(folder / "certificates", structures)
         self.dmp_port = free_port()
         base = f"https://localhost:{self.dmp_port}"
-        structure = {
-            "name": "Centre",
-            "tls_certificate": str(self.certificates.client_certificate),
-            "tls_key": str(self.certificates.client_key),
-            "sign_certificate": str(self.certificates.sign_certificate),
-            "sign_key": str(self.certificates.sign_key),
-        }
         settings: dict[str, Any] = {
             "node": {"data_dir": str(folder / "node"), **node},
             "dmp": {
@@ -66,7 +61,7 @@ class Site:
                 "registry_url": f"{base}/registry",
                 "ca": str(self.certificates.ca),
                 "ins_authority": PATIENT.ins.authority,
-                "structures": [{"id": identifier, **structure} for identifier in structures],
+                "structures": [self.structure(number) for number in structures],
                 "timeout_s": 5,
             },
             "publish": {"settle_s": 0, "poll_s": 0.1, "retry_first_s": 0.2, "retry_most_s": 1},
@@ -74,9 +69,14 @@ class Site:
         }
         self.node: RunningNode = new_node("node", folder, settings)
 
+    def structure(self, number: str) -> dict[str, Any]:
+        """A structure as `dmp.structures` has it: EG when it has no sites, else EJ/EG."""
+        mode = {"mode": "EJ/EG", "sites": list(self.structures[number])} if self.structures[number] else {}
+        return {"id": number, "name": "Centre", **mode, **self.certificates.structures[number].settings()}
+
     def dmp(self) -> Any:
         """The DMP, as an async context manager; what it holds stays in its folder."""
-        return serve(self.folder / "dmp", self.certificates, port=self.dmp_port)
+        return serve(self.folder / "dmp", self.certificates, port=self.dmp_port, entities=self.structures)
 
     def outbox(self) -> list[dict[str, Any]]:
         """What the node says it owes."""
@@ -92,10 +92,13 @@ class Site:
 async def running(
     folder: Path,
     node: dict[str, Any] | None = None,
-    structures: tuple[str, ...] = (STRUCTURE,),
+    structures: Mapping[str, tuple[str, ...]] = OWN,
     **sections: dict[str, Any],
 ) -> AsyncIterator[Site]:
-    """A site whose node is up. node: settings of its section `node`; structures: it speaks for; sections: others."""
+    """A site whose node is up. node: settings of its section `node`; sections: others.
+
+    structures: those it has certificates of, by number, with the geographic sites of the legal entities among them.
+    """
     site = Site(folder, node or {}, sections, structures)
     await site.node.start()
     try:

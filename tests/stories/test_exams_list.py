@@ -30,7 +30,7 @@ from drimbox.pacs.store import send_files
 from drimbox.sandbox.dmp_store import Holding
 from drimbox.sandbox.ris import send_report
 
-STRUCTURES = ("101235555", "1750803447")
+STRUCTURES: dict[str, tuple[str, ...]] = {"101235555": (), "1750803447": ()}
 RANGES = 'multipart/related; type="application/dicom";transfer-syntax=1.2.840.10008.1.2.1;q=0.4;boundary=**,'
 RIM = {"r": "urn:oasis:names:tc:ebxml-regrep:xsd:rim:3.0"}
 SCHEMES = {"modalities": "1.2.250.1.213.1.1.5.618", "act": "1.2.250.1.213.2.5", "region": "1.2.250.1.213.1.1.5.695"}

@@ -34,7 +34,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> SandboxCertificates:
 
 @pytest.fixture(scope="module")
 def signer(made: SandboxCertificates) -> Signer:
-    return read_signer(made.sign_certificate.read_bytes(), made.sign_key.read_bytes())
+    return read_signer(made.own.sign_certificate.read_bytes(), made.own.sign_key.read_bytes())
 
 
 def sign(signer: Signer, algorithm: str = "sha256") -> bytes:
@@ -141,4 +141,4 @@ def test_other_bytes_than_those_signed_are_refused(made: SandboxCertificates, si
 def test_a_key_of_nobody_we_trust_is_refused(tmp_path: Path, made: SandboxCertificates) -> None:
     other = make_certificates(tmp_path)
     with pytest.raises(SignatureRefusedError, match="not trusted"):
-        check(made, sign(read_signer(other.sign_certificate.read_bytes(), other.sign_key.read_bytes())))
+        check(made, sign(read_signer(other.own.sign_certificate.read_bytes(), other.own.sign_key.read_bytes())))

@@ -40,7 +40,7 @@ NAMES = {
 @pytest.fixture(scope="module")
 def signer(tmp_path_factory: pytest.TempPathFactory) -> Signer:
     made = make_certificates(tmp_path_factory.mktemp("vihf"))
-    return read_signer(made.sign_certificate.read_bytes(), made.sign_key.read_bytes())
+    return read_signer(made.own.sign_certificate.read_bytes(), made.own.sign_key.read_bytes())
 
 
 def build(signer: Signer, speaker: Speaker = SPEAKER, secret: bool = False) -> etree._Element:
@@ -83,10 +83,7 @@ def test_it_says_who_speaks_for_whom_from_where(signer: Signer) -> None:
     (purpose,) = assertion.iter("{urn:hl7-org:v3}PurposeOfUse")
     assert (purpose.get("code"), purpose.get("codeSystem")) == ("normal", "1.2.250.1.213.1.1.4.248")
     assert assertion.findtext("a:Subject/a:NameID", None, NAMES) == "801234560801"
-    assert (
-        assertion.findtext("a:Issuer", None, NAMES)
-        == "CN=Sandbox structure,OU=318751275100020,O=Sandbox structure,C=FR"
-    )
+    assert assertion.findtext("a:Issuer", None, NAMES) == "CN=Sandbox structure,OU=1750803447,O=Sandbox structure,C=FR"
 
 
 def test_it_lives_five_minutes(signer: Signer) -> None:
@@ -206,8 +203,8 @@ def test_the_speaker_of_a_report_is_who_answers_for_it() -> None:
 def test_a_key_that_does_not_fit_is_malformed(tmp_path: Path) -> None:
     made = make_certificates(tmp_path)
     elliptic = ec.generate_private_key(ec.SECP256R1()).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    certificate = made.sign_certificate.read_bytes()
+    certificate = made.own.sign_certificate.read_bytes()
     assert x509.load_pem_x509_certificate(certificate)
-    for key in (made.client_key.read_bytes(), elliptic, b"", certificate):
+    for key in (made.own.tls_key.read_bytes(), elliptic, b"", certificate):
         with pytest.raises(Malformed):
             read_signer(certificate, key)

@@ -35,6 +35,7 @@ CENTRE = Structure(
     sector=Code("SA08", "1.2.250.1.71.4.2.4", "Cabinet de groupe"),
     practice=Code("AMBULATOIRE", "1.2.250.1.213.1.1.4.9", "Ambulatoire"),
 )
+OTHER, ENTITY, SITE = "1750000011", "1750000003", "1750000029"
 
 
 def make_report(study_uid: str = "1.2.3.4") -> Report:
@@ -122,14 +123,7 @@ def submit(certificates: SandboxCertificates) -> Callable[..., Submission]:
 
 
 def structure_of(certificates: SandboxCertificates) -> DmpStructure:
-    return DmpStructure(
-        id=CENTRE.id.value,
-        name=CENTRE.name,
-        tls_certificate=certificates.client_certificate,
-        tls_key=certificates.client_key,
-        sign_certificate=certificates.sign_certificate,
-        sign_key=certificates.sign_key,
-    )
+    return DmpStructure.model_validate({"id": CENTRE.id.value, "name": CENTRE.name, **certificates.own.settings()})
 
 
 @pytest.fixture
@@ -149,14 +143,15 @@ def kos_of() -> Callable[..., bytes]:
 
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> SandboxCertificates:
-    return make_certificates(tmp_path_factory.mktemp("certificates"))
+    """Of the centre, of another one, and of a legal entity that has a site."""
+    return make_certificates(tmp_path_factory.mktemp("certificates"), (CENTRE.id.value, OTHER, ENTITY))
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def running(
     tmp_path_factory: pytest.TempPathFactory, certificates: SandboxCertificates
 ) -> AsyncIterator[RunningDmp]:
-    async with serve(tmp_path_factory.mktemp("dmp"), certificates) as served:
+    async with serve(tmp_path_factory.mktemp("dmp"), certificates, entities={ENTITY: (SITE,)}) as served:
         yield served
 
 

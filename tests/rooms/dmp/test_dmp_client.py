@@ -293,7 +293,7 @@ async def test_without_address_or_with_a_closed_port_it_is_unavailable(
 async def test_an_unusable_signing_key_is_unavailable(
     settings: Dmp, egress: Egress, report: Report, submit: Submit, certificates: SandboxCertificates
 ) -> None:
-    wrong = settings.structures[0].model_copy(update={"sign_key": certificates.client_key})
+    wrong = settings.structures[0].model_copy(update={"sign_key": certificates.own.tls_key})
     client = DmpClient(settings.model_copy(update={"structures": (wrong,)}), egress, clock)
     with pytest.raises(Unavailable, match="signing certificate"):
         await client.submit(submit(report), report)

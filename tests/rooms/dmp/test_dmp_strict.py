@@ -160,7 +160,7 @@ async def test_a_signer_of_another_authority_is_refused(
     tmp_path: Path, settings: Dmp, egress: Egress, report: Report, submit: Submit
 ) -> None:
     other = make_certificates(tmp_path / "other")
-    signs = {"sign_certificate": other.sign_certificate, "sign_key": other.sign_key}
+    signs = {"sign_certificate": other.own.sign_certificate, "sign_key": other.own.sign_key}
     forged = settings.model_copy(update={"structures": (settings.structures[0].model_copy(update=signs),)})
     captured = await capture(forged, report, submit(report))
     answer = await send(captured, egress, settings)

@@ -99,7 +99,7 @@ WAYS: list[Callable[[Any, Any], None]] = [
 def test_nothing_but_what_was_signed_is_believed(
     wrap: Callable[[Any, Any], None], certificates: SandboxCertificates, report: Report
 ) -> None:
-    signer = read_signer(certificates.sign_certificate.read_bytes(), certificates.sign_key.read_bytes())
+    signer = read_signer(certificates.own.sign_certificate.read_bytes(), certificates.own.sign_key.read_bytes())
     assert report.patient.ins is not None
     assertion = build_vihf(
         speaker_of(report), report.patient.ins, Software(id="1"), signer, assertion_id="_1", now=now()
@@ -107,13 +107,13 @@ def test_nothing_but_what_was_signed_is_believed(
     envelope: Any = etree.fromstring(
         build_envelope(etree.Element("b"), action="a", to="b", message_id="c", assertion=assertion)
     )
-    ca, client = map(_certificate, (certificates.ca, certificates.sign_certificate))
-    assert check_vihf(envelope, ca, client, now()).patient_id.startswith("269054958815780^")
+    ca, client = map(_certificate, (certificates.ca, certificates.own.sign_certificate))
+    assert check_vihf(envelope, ca, client, now(), {}).patient_id.startswith("269054958815780^")
     security = envelope.find("s:Header/o:Security", NAMES)
     wrap(security, security.find("saml:Assertion", NAMES))
     wrapped = etree.fromstring(etree.tostring(envelope))
     with pytest.raises(Fault):
-        check_vihf(wrapped, ca, client, now())
+        check_vihf(wrapped, ca, client, now(), {})
 
 
 def _certificate(file: Path) -> x509.Certificate:
