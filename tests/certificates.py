@@ -1,18 +1,32 @@
 """Authorities and certificates for tests, good ones and bad ones, made on the spot."""
 
+import base64
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
+from lxml import etree
 
 from drimbox.tls import ServerFiles
 
 HOUR = timedelta(hours=1)
+
+
+def unit_of(certificate: x509.Certificate) -> str:
+    """The OU of its subject: for certificates of care structures, the number of the structure."""
+    return str(certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATIONAL_UNIT_NAME)[0].value)
+
+
+def signer_in(signature: bytes) -> x509.Certificate:
+    """The certificate in an XML signature."""
+    text: Any = etree.fromstring(signature).findtext(".//{*}X509Certificate")
+    return x509.load_der_x509_certificate(base64.b64decode(text))
 
 
 def _name(common_name: str) -> x509.Name:

@@ -8,13 +8,10 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
 from uuid import uuid4
 
 import pytest
-from cryptography import x509
-from cryptography.x509.oid import NameOID
-from lxml import etree
+from certificates import signer_in, unit_of
 
 from drimbox import clock
 from drimbox.dmp.client import DmpClient
@@ -81,17 +78,8 @@ async def prepared(client: DmpClient, report: Report, kos_of: KosOf) -> Submissi
     )
 
 
-def unit(certificate: x509.Certificate) -> str:
-    return str(certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATIONAL_UNIT_NAME)[0].value)
-
-
 def institutions(held: Holding) -> list[str]:
     return re.findall(r"IDNST\^\^\^([0-9]+)<", held.metadata)
-
-
-def signer_of(held: Holding) -> x509.Certificate:
-    text: Any = etree.fromstring(held.content).findtext(".//{*}X509Certificate")
-    return x509.load_pem_x509_certificate(f"-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----".encode())
 
 
 @pytest.mark.parametrize(
@@ -109,12 +97,12 @@ async def test_each_mode_is_taken_with_its_numbers(
     client, report = client_of(structure_of(number, mode, sites)), report_from(legal)
     assert await client.submit(await prepared(client, report, kos_of), report) == Registered()
     [heard] = dmp.app.heard
-    assert unit(heard.client) == number
+    assert unit_of(heard.client) == number
     assert (heard.vihf.structure, heard.vihf.person) == (in_vihf, "801234560801")
     assert heard.vihf.issuer == f"CN=Sandbox structure,OU={number},O=Sandbox structure,C=FR"
     [document], [signature] = dmp.app.documents(), dmp.app.signatures()
     assert institutions(document) == institutions(signature) == [in_metadata]
-    assert unit(signer_of(signature)) == number
+    assert unit_of(signer_in(signature.content)) == number
 
 
 async def test_of_an_entity_the_vihf_may_name_the_site(
@@ -194,4 +182,4 @@ async def test_a_change_comes_from_the_structure_of_its_author_too(
     refused = await client.submit(replace(end, metadata=others), report)
     assert isinstance(refused, Refused) and METADATA in refused.reason
     assert await client.submit(end, report) == Registered()
-    assert {unit(heard.client) for heard in dmp.app.heard} == {ENTITY}
+    assert {unit_of(heard.client) for heard in dmp.app.heard} == {ENTITY}
