@@ -11,6 +11,7 @@ from lxml import etree
 from drimbox.errors import Malformed, TooLarge
 from drimbox.model import Code
 from drimbox.xds import codes
+from drimbox.xds.rim import AUTHOR, read_code, read_codes, read_identifier, read_name, read_slot, read_slots
 from drimbox.xds.xml import NAMESPACES
 
 MAX_LISTED = 10_000
@@ -114,36 +115,33 @@ def read_query_response(body: etree._Element) -> list[Listed]:
 
 
 def _read_entry(extrinsic: etree._Element) -> Listed:
-    unique_id = _identifier(extrinsic, codes.ENTRY_UNIQUE_ID)
+    unique_id = read_identifier(extrinsic, codes.ENTRY_UNIQUE_ID)
     if not unique_id:
         raise Malformed("query response", "an entry has no uniqueId")
-    slots = {
-        slot.get("name", ""): tuple((value.text or "").strip() for value in _found(slot, "rim:ValueList/rim:Value"))
-        for slot in _found(extrinsic, "rim:Slot")
-    }
-    events = _codes(extrinsic, codes.ENTRY_EVENT)
+    slots = read_slots(extrinsic)
+    events = read_codes(extrinsic, codes.ENTRY_EVENT)
     size = _one(slots, "size")
     version = extrinsic.find("rim:VersionInfo", NAMESPACES)
     return Listed(
         entry_uuid=extrinsic.get("id", ""),
         unique_id=unique_id,
         repository_id=_one(slots, "repositoryUniqueId"),
-        patient_id=_identifier(extrinsic, codes.ENTRY_PATIENT_ID),
+        patient_id=read_identifier(extrinsic, codes.ENTRY_PATIENT_ID),
         mime_type=extrinsic.get("mimeType", ""),
         status=extrinsic.get("status", ""),
         hash=_one(slots, "hash").lower(),
         size_bytes=int(size) if size.isascii() and size.isdigit() and len(size) <= 15 else None,
-        title=_text(extrinsic),
+        title=read_name(extrinsic),
         created=_one(slots, "creationTime"),
         service_start=_one(slots, "serviceStartTime"),
-        institution=_institution(extrinsic),
-        type_code=next(iter(_codes(extrinsic, codes.ENTRY_TYPE)), None),
-        format_code=next(iter(_codes(extrinsic, codes.ENTRY_FORMAT)), None),
+        institution=read_slot(extrinsic, "authorInstitution", AUTHOR).partition("^")[0],
+        type_code=read_code(extrinsic, codes.ENTRY_TYPE),
+        format_code=read_code(extrinsic, codes.ENTRY_FORMAT),
         acts=tuple(code for code in events if code.scheme in codes.ACT_SCHEMES),
         modalities=tuple(code.value for code in events if _is_modality(code)),
         regions=tuple(code for code in events if code.scheme in codes.REGION_SCHEMES),
         reference_ids=slots.get(codes.REFERENCE_ID_LIST, ()),
-        confidentiality=tuple(_codes(extrinsic, codes.ENTRY_CONFIDENTIALITY)),
+        confidentiality=tuple(read_codes(extrinsic, codes.ENTRY_CONFIDENTIALITY)),
         logical_id=extrinsic.get("lid", ""),
         version=version.get("versionName", "1") if version is not None else "1",
     )
@@ -161,31 +159,3 @@ def _found(parent: etree._Element, path: str) -> list[etree._Element]:
 
 def _one(slots: dict[str, tuple[str, ...]], name: str) -> str:
     return next(iter(slots.get(name, ())), "")
-
-
-def _identifier(extrinsic: etree._Element, scheme: str) -> str:
-    found = extrinsic.find(f"rim:ExternalIdentifier[@identificationScheme='{scheme}']", NAMESPACES)
-    return found.get("value", "") if found is not None else ""
-
-
-def _codes(extrinsic: etree._Element, scheme: str) -> list[Code]:
-    return [
-        Code(
-            node.get("nodeRepresentation", ""),
-            (node.findtext("rim:Slot[@name='codingScheme']/rim:ValueList/rim:Value", "", NAMESPACES) or "").strip(),
-            _text(node),
-        )
-        for node in _found(extrinsic, f"rim:Classification[@classificationScheme='{scheme}']")
-    ]
-
-
-def _text(parent: etree._Element) -> str:
-    found = parent.find("rim:Name/rim:LocalizedString", NAMESPACES)
-    return found.get("value", "") if found is not None else ""
-
-
-def _institution(extrinsic: etree._Element) -> str:
-    """The name in authorInstitution (XON-1)."""
-    path = f"rim:Classification[@classificationScheme='{codes.ENTRY_AUTHOR}']/rim:Slot[@name='authorInstitution']"
-    found = extrinsic.findtext(f"{path}/rim:ValueList/rim:Value", "", NAMESPACES)
-    return (found or "").strip().partition("^")[0]

@@ -15,6 +15,7 @@ from drimbox.xds import codes
 
 _HL7_TIME = re.compile(r"(\d{4}(?:\d{2}){0,5})(?:\.\d{1,4})?([+-]\d{4})?", re.ASCII)
 _HL7_ESCAPES = str.maketrans({"\\": "\\E\\", "|": "\\F\\", "^": "\\S\\", "&": "\\T\\", "~": "\\R\\"})
+_UNESCAPED = {"E": "\\", "F": "|", "S": "^", "T": "&", "R": "~"}
 
 KOS_TITLE = "Reference d'Objets d'un Examen d'Imagerie"
 KOS_COMMENTS = "KOS"
@@ -199,6 +200,11 @@ def escaped(text: str) -> str:
     return text.translate(_HL7_ESCAPES)
 
 
+def _plain(text: str) -> str:
+    """The reverse of `escaped`."""
+    return re.sub(r"\\([EFSTR])\\", lambda escape: _UNESCAPED[escape[1]], text)
+
+
 def cx(identifier: Identifier, kind: str) -> str:
     """Write an identifier as CX: `value^^^&OID&ISO^kind`."""
     return f"{escaped(identifier.value)}^^^&{identifier.authority}&ISO^{kind}"
@@ -222,9 +228,32 @@ def xcn(person: Professional) -> str:
     return f"{escaped(person.id.value)}^{name}^^^^^^&{person.id.authority}&ISO^D^^^IDNPS"
 
 
+def read_xcn(text: str, specialty: str = "") -> Professional | None:
+    """Read a professional of an XCN. specialty: authorSpecialty, CE, in which the CDA had the profession too."""
+    parts = text.strip().split("^")
+    authority = parts[8].split("&") if len(parts) > 8 else []
+    if not parts[0] or len(parts) < 3:
+        return None
+    value, _, rest = specialty.partition("^")
+    meaning, _, scheme = rest.partition("^")
+    profession = Code(value, scheme, _plain(meaning)) if value and scheme else None
+    identifier = Identifier(_plain(parts[0]), authority[1] if len(authority) > 1 else codes.PROFESSIONALS)
+    return Professional(identifier, _plain(parts[1]), _plain(parts[2]), profession)
+
+
 def xon(structure: Structure) -> str:
     """Write a care structure as XON, with the French type of identifier (IDNST)."""
     return f"{escaped(structure.name)}^^^^^&{structure.id.authority}&ISO^IDNST^^^{escaped(structure.id.value)}"
+
+
+def read_xon(text: str, sector: Code | None = None, practice: Code | None = None) -> Structure | None:
+    """Read a care structure of an XON."""
+    parts = text.strip().split("^")
+    if len(parts) < 10 or not parts[9]:
+        return None
+    authority = parts[5].split("&")
+    identifier = Identifier(_plain(parts[9]), authority[1] if len(authority) > 1 else codes.STRUCTURES)
+    return Structure(identifier, _plain(parts[0]), sector, practice)
 
 
 def utc_time(moment: datetime) -> str:

@@ -12,9 +12,11 @@ from typing import Final
 from lxml import etree
 
 from drimbox.errors import Malformed
-from drimbox.model import Code, Identifier, Professional, Structure
+from drimbox.model import Code, Professional, Structure
 from drimbox.xds import codes
 from drimbox.xds.answers import Listed, read_query_response
+from drimbox.xds.entry import read_xcn, read_xon
+from drimbox.xds.rim import AUTHOR, read_code, read_identifier, read_name, read_slot
 from drimbox.xds.xml import NAMESPACES, added, read_xml, written
 
 MAX_METADATA: Final = 4 * 2**20
@@ -79,7 +81,7 @@ def build_metadata(submitted: bytes, places: Mapping[str, str], *, entry_uuid: s
     """
     root = read_xml(submitted, "metadata", MAX_METADATA)
     for extrinsic in root.findall("rim:RegistryObjectList/rim:ExtrinsicObject", NAMESPACES):
-        place = places.get(_identified(extrinsic))
+        place = places.get(read_identifier(extrinsic, codes.ENTRY_UNIQUE_ID))
         if place is None:
             _leave_out(root, extrinsic)
             continue
@@ -135,8 +137,8 @@ def read_metadata(data: bytes) -> XdmSet:
     listed = read_query_response(answer)
     documents = tuple(_document(extrinsic, one) for extrinsic, one in zip(extrinsics, listed, strict=True))
     root.append(objects)
-    set_uid = _identified(package, codes.SET_UNIQUE_ID)
-    return XdmSet(set_uid, _one(package, "submissionTime"), documents, written(root))
+    set_uid = read_identifier(package, codes.SET_UNIQUE_ID)
+    return XdmSet(set_uid, read_slot(package, "submissionTime"), documents, written(root))
 
 
 def _declared(data: bytes) -> bytes:
@@ -177,82 +179,25 @@ def _local(node: etree._Element) -> str:
 
 
 def _document(extrinsic: etree._Element, listed: Listed) -> XdmDocument:
-    author = f"rim:Classification[@classificationScheme='{codes.ENTRY_AUTHOR}']"
-    person = extrinsic.findtext(f"{author}/rim:Slot[@name='authorPerson']/rim:ValueList/rim:Value", "", NAMESPACES)
-    place = extrinsic.findtext(f"{author}/rim:Slot[@name='authorInstitution']/rim:ValueList/rim:Value", "", NAMESPACES)
-    specialty = extrinsic.findtext(
-        f"{author}/rim:Slot[@name='authorSpecialty']/rim:ValueList/rim:Value", "", NAMESPACES
-    )
-    facility, practice = (_coded(extrinsic, scheme) for scheme in (codes.ENTRY_FACILITY, codes.ENTRY_PRACTICE))
+    facility, practice = (read_code(extrinsic, scheme) for scheme in (codes.ENTRY_FACILITY, codes.ENTRY_PRACTICE))
+    specialty = read_slot(extrinsic, "authorSpecialty", AUTHOR)
     return XdmDocument(
-        uri=_one(extrinsic, "URI"),
+        uri=read_slot(extrinsic, "URI"),
         listed=_as_known(extrinsic, listed),
-        author=read_xcn(person or "", specialty or ""),
-        author_structure=read_xon(place or "", facility, practice),
-        legal_authenticator=read_xcn(_one(extrinsic, "legalAuthenticator"), specialty or ""),
+        author=read_xcn(read_slot(extrinsic, "authorPerson", AUTHOR), specialty),
+        author_structure=read_xon(read_slot(extrinsic, "authorInstitution", AUTHOR), facility, practice),
+        legal_authenticator=read_xcn(read_slot(extrinsic, "legalAuthenticator"), specialty),
         facility=facility,
         practice=practice,
-        service_stop=_one(extrinsic, "serviceStopTime"),
-        source_patient_id=_one(extrinsic, "sourcePatientId"),
+        service_stop=read_slot(extrinsic, "serviceStopTime"),
+        source_patient_id=read_slot(extrinsic, "sourcePatientId"),
     )
 
 
 def _as_known(extrinsic: etree._Element, listed: Listed) -> Listed:
     """With the entryUUID as the registry has it, when the medium tells it apart; empty when it is only a symbol."""
     for identifier in extrinsic.findall("rim:ExternalIdentifier", NAMESPACES):
-        name = identifier.find("rim:Name/rim:LocalizedString", NAMESPACES)
-        if name is not None and name.get("value") == _ENTRY_UUID:
+        if read_name(identifier) == _ENTRY_UUID:
             uuid = "urn:uuid:" + identifier.get("value", "").removeprefix("urn:uuid:")
             return replace(listed, entry_uuid=uuid)
     return listed if listed.entry_uuid.startswith("urn:uuid:") else replace(listed, entry_uuid="")
-
-
-def _identified(node: etree._Element, scheme: str = codes.ENTRY_UNIQUE_ID) -> str:
-    found = node.find(f"rim:ExternalIdentifier[@identificationScheme='{scheme}']", NAMESPACES)
-    return found.get("value", "") if found is not None else ""
-
-
-def _one(node: etree._Element, name: str) -> str:
-    found = node.findtext(f"rim:Slot[@name='{name}']/rim:ValueList/rim:Value", "", NAMESPACES)
-    return (found or "").strip()
-
-
-def _coded(node: etree._Element, scheme: str) -> Code | None:
-    found = node.find(f"rim:Classification[@classificationScheme='{scheme}']", NAMESPACES)
-    if found is None:
-        return None
-    meaning = found.find("rim:Name/rim:LocalizedString", NAMESPACES)
-    text = meaning.get("value", "") if meaning is not None else ""
-    return Code(found.get("nodeRepresentation", ""), _one(found, "codingScheme"), text)
-
-
-# --- HL7 v2 data types, read back (ITI TF-3 §4.2.3.1.7) -------------------------------------------------------------
-
-_UNESCAPED: Final = {"E": "\\", "F": "|", "S": "^", "T": "&", "R": "~"}
-
-
-def _plain(text: str) -> str:
-    return re.sub(r"\\([EFSTR])\\", lambda escape: _UNESCAPED[escape[1]], text)
-
-
-def read_xcn(text: str, specialty: str = "") -> Professional | None:
-    """Read a professional of an XCN. specialty: authorSpecialty, CE, in which the CDA had the profession too."""
-    parts = text.strip().split("^")
-    authority = parts[8].split("&") if len(parts) > 8 else []
-    if not parts[0] or len(parts) < 3:
-        return None
-    value, _, rest = specialty.partition("^")
-    meaning, _, scheme = rest.partition("^")
-    profession = Code(value, scheme, _plain(meaning)) if value and scheme else None
-    identifier = Identifier(_plain(parts[0]), authority[1] if len(authority) > 1 else codes.PROFESSIONALS)
-    return Professional(identifier, _plain(parts[1]), _plain(parts[2]), profession)
-
-
-def read_xon(text: str, sector: Code | None = None, practice: Code | None = None) -> Structure | None:
-    """Read a care structure of an XON."""
-    parts = text.strip().split("^")
-    if len(parts) < 10 or not parts[9]:
-        return None
-    authority = parts[5].split("&")
-    identifier = Identifier(_plain(parts[9]), authority[1] if len(authority) > 1 else codes.STRUCTURES)
-    return Structure(identifier, _plain(parts[0]), sector, practice)

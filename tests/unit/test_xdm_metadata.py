@@ -12,8 +12,8 @@ from drimbox.errors import Malformed, TooLarge
 from drimbox.model import Code, Identifier, Professional, Structure
 from drimbox.xds import codes
 from drimbox.xds.ebxml import submit_objects
-from drimbox.xds.entry import Author, DocumentEntry, SubmissionSet
-from drimbox.xds.xdm import build_metadata, read_metadata, read_xcn, read_xon
+from drimbox.xds.entry import Author, DocumentEntry, SubmissionSet, read_xcn, read_xon
+from drimbox.xds.xdm import build_metadata, read_metadata
 
 SCHEMAS = Path(drimbox.sandbox.__file__).parent / "schemas" / "xds"
 AUTHOR = Author(
