@@ -24,13 +24,15 @@ _UID = re.compile(r"[0-9]+(\.[0-9]+)*", re.ASCII)
 _MOST_CHARACTERS = 64
 
 
+def is_uid(text: str) -> bool:
+    """Is `text` safe to use as a UID? Looser than PS3.5 §9.1 on purpose: modalities in service send leading zeros."""
+    return len(text) <= _MOST_CHARACTERS and _UID.fullmatch(text) is not None
+
+
 @lru_cache(maxsize=4096)
 def checked_uid(text: str) -> str:
-    """Return `text` if it is safe to use as a UID, else raise Malformed.
-
-    Looser than PS3.5 §9.1 on purpose: modalities in service send leading zeros.
-    """
-    if len(text) > _MOST_CHARACTERS or not _UID.fullmatch(text):
+    """Return `text` if it is safe to use as a UID, else raise Malformed."""
+    if not is_uid(text):
         raise Malformed("uid", f"{len(text)} characters, not digits and dots, at most {_MOST_CHARACTERS}")
     return text
 

@@ -18,7 +18,7 @@ from drimbox.dicom.command import (
     Command,
 )
 from drimbox.dicom.commitment import PUSH_MODEL
-from drimbox.dicom.uid import checked_uid, is_storage
+from drimbox.dicom.uid import is_storage, is_uid
 from drimbox.dicom_scp.negotiation import FIND_ROOTS, GET_ROOTS, MOVE_ROOTS
 from drimbox.dicom_scp.status import (
     INVALID_INSTANCE,
@@ -27,7 +27,6 @@ from drimbox.dicom_scp.status import (
     SOP_CLASS_NOT_SUPPORTED,
     UNRECOGNIZED_OPERATION,
 )
-from drimbox.errors import Malformed
 
 _AGREED: Final[Mapping[int, frozenset[str]]] = {
     C_ECHO_RQ: frozenset({VERIFICATION}),
@@ -52,7 +51,7 @@ def find_fault(command: Command, abstract_syntax: str) -> Fault | None:
     if command.sop_class_uid != abstract_syntax:
         status = NO_SUCH_CLASS if command.field == N_ACTION_RQ else SOP_CLASS_NOT_SUPPORTED
         return status, "SOP class: not the abstract syntax of its context"
-    if command.field in _OF_AN_INSTANCE and not _is_uid(command.sop_uid):
+    if command.field in _OF_AN_INSTANCE and not is_uid(command.sop_uid):
         return INVALID_INSTANCE, "SOP Instance UID: absent, or no UID"
     return None
 
@@ -61,10 +60,3 @@ def _is_agreed(field: int, abstract_syntax: str) -> bool:
     if field == C_STORE_RQ:
         return is_storage(abstract_syntax)
     return abstract_syntax in _AGREED.get(field, ())
-
-
-def _is_uid(text: str) -> bool:
-    try:
-        return bool(checked_uid(text))
-    except Malformed:
-        return False

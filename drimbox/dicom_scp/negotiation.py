@@ -26,11 +26,10 @@ from drimbox.dicom.uid import (
     IMPLEMENTATION_VERSION_NAME,
     IMPLICIT_LITTLE_ENDIAN,
     TRANSFER_SYNTAXES,
-    checked_uid,
     is_storage,
+    is_uid,
 )
 from drimbox.dicom.user_information import Extended, Role, UserInformation
-from drimbox.errors import Malformed
 
 FIND_ROOTS: Final[Mapping[str, Root]] = {
     "1.2.840.10008.5.1.4.1.2.1.1": "patient",
@@ -175,7 +174,4 @@ def _answer_context(proposed: ProposedContext, offered: set[str]) -> AnsweredCon
 
 
 def _is_served(abstract_syntax: str) -> bool:
-    try:
-        return abstract_syntax in _OTHER_SERVICES or is_storage(checked_uid(abstract_syntax))
-    except Malformed:
-        return False
+    return abstract_syntax in _OTHER_SERVICES or (is_uid(abstract_syntax) and is_storage(abstract_syntax))

@@ -8,10 +8,10 @@ from typing import Final
 
 from drimbox.dicom.command import C_CANCEL_RQ, C_STORE_RQ, RESPONSE, Command, SubOperations, build_command
 from drimbox.dicom.pdu import build_data
-from drimbox.dicom.uid import checked_uid
+from drimbox.dicom.uid import is_uid
 from drimbox.dicom_scp.link import Event, Link
 from drimbox.dicom_scp.messages import Message
-from drimbox.errors import Malformed, Unavailable
+from drimbox.errors import Unavailable
 
 _MOST_PDUS: Final = 128
 _LARGEST_MESSAGE_ID: Final = 0xFFFF
@@ -133,7 +133,4 @@ class Operation:
 
 def _echoed(uid: str) -> str:
     """The UID of a request in its response: nothing, when it is not one."""
-    try:
-        return checked_uid(uid)
-    except Malformed:
-        return ""
+    return uid if is_uid(uid) else ""
