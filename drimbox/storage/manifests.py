@@ -35,7 +35,7 @@ class Manifests:
     async def published_between(self, after: float, until: float) -> list[str]:
         """Studies of which the DMP accepted a manifest after one moment and not after the other, since 1970."""
         rows = await self._database.read(
-            "SELECT study_uid FROM job INDEXED BY job_settled WHERE state = 'done' AND kind <> 'withdraw' "
+            "SELECT study_uid FROM job INDEXED BY job_by_settled WHERE state = 'done' AND kind <> 'withdraw' "
             "AND settled_at > ? AND settled_at <= ?",
             (after, until),
         )
