@@ -33,7 +33,7 @@ IPP_AUTHORITY = "1.2.250.1.213.4.5.2.4"
 RIS = Credentials("hl7", "127.0.0.1", "RIS", "DRIMBOX")
 CENTRE = Structure(
     Identifier("1750803447", "1.2.250.1.71.4.2.2"),
-    "Centre d'imagerie",
+    "Centre d'imagerie de l'Exemple",
     sector=Code("SA08", "1.2.250.1.71.4.2.4", "Cabinet de groupe"),
     practice=Code("AMBULATOIRE", "1.2.250.1.213.1.1.4.9", "Ambulatoire"),
 )

@@ -8,6 +8,8 @@ from uuid import uuid4
 
 import pytest
 import pytest_asyncio
+from publication_stage import CENTRE, patient
+from publication_stage import report as made_report
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
@@ -17,62 +19,16 @@ from drimbox.dmp.signer import read_signer
 from drimbox.dmp.submissions import Ids, Office, build_publication
 from drimbox.dmp.vihf import Speaker, speaker_of
 from drimbox.egress import Egress
-from drimbox.model import Code, Exam, Identifier, Patient, Professional, Report, Structure, Submission
+from drimbox.model import Identifier, Report, Submission
 from drimbox.sandbox.certificates import SandboxCertificates, make_certificates
 from drimbox.sandbox.dmp import RunningDmp, serve
 from drimbox.settings import Dmp, DmpStructure, Software
 
-INS = Identifier("269054958815780", "1.2.250.1.213.1.4.10", "ASIP-SANTE-INS-NIR")
-RADIOLOGIST = Professional(
-    Identifier("801234560801", "1.2.250.1.71.4.2.1"),
-    "MARTIN",
-    "Claude",
-    profession=Code("G15_10/SM44", "1.2.250.1.213.1.1.4.5", "Médecin - Radio-diagnostic (SM)"),
-)
-CENTRE = Structure(
-    Identifier("1750803447", "1.2.250.1.71.4.2.2"),
-    "Centre d'imagerie de l'Exemple",
-    sector=Code("SA08", "1.2.250.1.71.4.2.4", "Cabinet de groupe"),
-    practice=Code("AMBULATOIRE", "1.2.250.1.213.1.1.4.9", "Ambulatoire"),
-)
+INS = "269054958815780"
 OTHER, ENTITY, SITE = "1750000011", "1750000003", "1750000029"
 
 
-def make_report(study_uid: str = "1.2.3.4") -> Report:
-    return Report(
-        message_id="RIS^1",
-        message=b"",
-        cda=b"",
-        document_id=Identifier("1.2.3.9"),
-        status="F",
-        patient=Patient(
-            INS,
-            Identifier("IPP101", "1.2.250.1.213.4.5.2.4"),
-            "EXEMPLE",
-            "Dominique",
-            birth_date="19690515",
-            sex="F",
-            birth_place="49588",
-            qualified=True,
-        ),
-        author=RADIOLOGIST,
-        author_structure=CENTRE,
-        legal_authenticator=RADIOLOGIST,
-        legal_structure=CENTRE,
-        exams=(
-            Exam(
-                study_uid,
-                accession=Identifier("ACC1", "1.2.250.1.213.4.5.2.5"),
-                order=Identifier("ORD1", "1.2.250.1.213.4.5.2.6"),
-                acts=(Code("ACQH004", "1.2.250.1.215.300.1", "Scanographie du crâne"),),
-                regions=(Code("69536005", "2.16.840.1.113883.6.96", "tête"),),
-                started="20260104092200+0100",
-            ),
-        ),
-    )
-
-
-def make_kos(unique_id: str, study_uid: str, patient_id: str = INS.value, note: str = "") -> bytes:
+def make_kos(unique_id: str, study_uid: str, patient_id: str = INS, note: str = "") -> bytes:
     """The least a KOS needs for the DMP to believe it."""
     kos = Dataset()
     kos.SOPClassUID = "1.2.840.10008.5.1.4.1.1.88.59"
@@ -128,7 +84,7 @@ def structure_of(certificates: SandboxCertificates) -> DmpStructure:
 
 @pytest.fixture
 def report() -> Report:
-    return make_report()
+    return made_report(1, ("1.2.3.4",), patient(101, int(INS[1:])))
 
 
 @pytest.fixture
