@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from cryptography import x509
+from cryptography.x509.oid import NameOID
 
 from drimbox import clock
 from drimbox.auth.users import read_users
@@ -35,7 +36,7 @@ class Result:
 async def run_checks(settings: Settings) -> list[Result]:
     """Every check, in the order of the installation guide. Nothing is written."""
     results = [Result("configuration", True, "read"), _disk(settings.node.data_dir), _clock()]
-    results += [_certificate(name, path) for name, path in _certificates(settings)]
+    results += [_certificate(*told) for told in _certificates(settings)]
     results += [_users(settings.dicom.users)] if settings.dicom.users else []
     results += await asyncio.gather(*(_neighbour(*neighbour) for neighbour in _neighbours(settings)), _pacs(settings))
     return results
@@ -62,33 +63,45 @@ def _users(path: Path) -> Result:
     return Result("dicom.users", not exposed, said)
 
 
-def _certificates(settings: Settings) -> Iterator[tuple[str, Path]]:
+def _certificates(settings: Settings) -> Iterator[tuple[str, Path, str]]:
+    """Name, place, and the care structure it must be of, if it must."""
     for key in ("tls_certificate", "tls_ca"):
         if path := getattr(settings.dicom, key):
-            yield f"dicom.{key}", path
+            yield f"dicom.{key}", path, ""
     for name, called in (("pacs", settings.pacs), *((place.ae_title, place) for place in settings.dicom.destinations)):
         for key in ("tls_certificate", "tls_ca"):
             if path := getattr(called, key):
-                yield f"{name} {key}", path
+                yield f"{name} {key}", path, ""
     for structure in settings.dmp.structures:
-        yield f"TLS certificate {structure.id}", structure.tls_certificate
-        yield f"signing certificate {structure.id}", structure.sign_certificate
+        yield f"TLS certificate {structure.id}", structure.tls_certificate, structure.id
+        yield f"signing certificate {structure.id}", structure.sign_certificate, structure.id
 
 
-def _certificate(name: str, path: Path) -> Result:
+def _certificate(name: str, path: Path, structure: str) -> Result:
     try:
-        ends = min(it.not_valid_after_utc for it in x509.load_pem_x509_certificates(path.read_bytes()))
+        read = x509.load_pem_x509_certificates(path.read_bytes())
+        ends = min(it.not_valid_after_utc for it in read)
     except (OSError, ValueError) as error:
         return Result(name, False, f"{path}: {type(error).__name__}: give the path of a PEM certificate")
+    # IGC-Santé writes the number of the structure into OU, and there the DMP looks whether the VIHF is believed.
+    units = [str(unit.value) for unit in read[0].subject.get_attributes_for_oid(NameOID.ORGANIZATIONAL_UNIT_NAME)]
+    if structure and structure not in units:
+        return Result(
+            name, False, f"issued to {', '.join(units) or 'nobody'}: see id, mode and sites of dmp.structures"
+        )
     left = ends - clock.now()
     return Result(name, left > _SOON, f"ends {ends:%Y-%m-%d}" + ("" if left > _SOON else ": renew it"))
 
 
 def _neighbours(settings: Settings) -> Iterator[tuple[str, str, Identity | None, Path | None]]:
-    own = settings.dmp.structures[0] if settings.dmp.structures else None
-    identity = Identity(own.tls_certificate, own.tls_key, settings.dmp.ca) if own else None
-    yield "DMP repository", settings.dmp.repository_url, identity, None
-    yield "DMP registry", settings.dmp.registry_url, identity, None
+    dmp = settings.dmp
+    urls = (("DMP repository", dmp.repository_url), ("DMP registry", dmp.registry_url))
+    for structure in dmp.structures:
+        identity = Identity(structure.tls_certificate, structure.tls_key, dmp.ca)
+        of = f" as {structure.id}" if len(dmp.structures) > 1 else ""
+        yield from ((f"{name}{of}", url, identity, None) for name, url in urls)
+    if not dmp.structures:
+        yield from ((name, url, None, None) for name, url in urls)
     yield "Pro Santé Connect", settings.psc.issuer_url, None, settings.psc.ca
     for peer in settings.peers.known:
         yield f"peer {peer.name}", peer.url, None, settings.peers.ca

@@ -71,6 +71,26 @@ async def test_missing_certificates_fail_in_a_line_each_and_the_rest_is_still_ch
     assert results["Pro Santé Connect"].said == "not configured"
 
 
+async def test_each_structure_is_tried_with_its_certificates_and_they_must_be_its_own(
+    neighbour, tmp_path, certificates
+):
+    """OU is the number of the structure: else the DMP would refuse what it says, for as long as nobody looks."""
+    own = {"name": "s", **certificates.own.settings()}
+    [number] = certificates.structures
+    other = own | {"tls_key": str(tmp_path / "none.pem")}
+    dmp = {
+        "repository_url": neighbour,
+        "ca": certificates.ca,
+        "structures": [own | {"id": number}, other | {"id": "17"}],
+    }
+    results = await checked(node={"data_dir": tmp_path}, dmp=dmp)
+    failed = [name for name, result in results.items() if not result.ok]
+    assert failed == ["TLS certificate 17", "signing certificate 17", "DMP repository as 17"]
+    said = f"issued to {number}: see id, mode and sites of dmp.structures"
+    assert {results[name].said for name in failed[:2]} == {said}
+    assert results[f"DMP repository as {number}"].ok
+
+
 @pytest.mark.parametrize("key", ["tls_certificate", "tls_ca"])
 async def test_the_first_certificate_of_the_dicom_door_to_end_is_told(tmp_path, key):
     """A month ahead, whether it is ours, one above it, or an authority of clients; lists of revocation do not count."""
