@@ -22,7 +22,6 @@ class Sent:
     """One instance that was sent and accepted. digest: SHA-256 of the bytes of its data set, hexadecimal."""
 
     path: Path
-    sop_class_uid: str
     transfer_syntax: str
     study_uid: str
     sop_uid: str
@@ -63,7 +62,6 @@ def _read(path: Path) -> Sent | None:
     dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_WANTED), force=True)
     return Sent(
         path=path,
-        sop_class_uid=outgoing.sop_class_uid,
         transfer_syntax=outgoing.transfer_syntax,
         study_uid=_text(dataset, "StudyInstanceUID"),
         sop_uid=outgoing.sop_uid,
