@@ -1,6 +1,7 @@
 """Who serves in the benchmark: our node, Orthanc with its DICOMweb plugin, and nginx with the same bytes as files."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -62,7 +63,7 @@ class Nginx:
         (folder / "data").mkdir(exist_ok=True)
         config = folder / "nginx.conf"
         config.write_text(
-            f"daemon off; worker_processes 2; pid {folder}/pid; error_log {folder}/error.log;\n"
+            f"{_user()}daemon off; worker_processes 2; pid {folder}/pid; error_log {folder}/error.log;\n"
             "events { worker_connections 512; }\n"
             "http { access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000; default_type a/b;\n"
             + "".join(f"{name}_temp_path {folder}/{name};" for name in _TEMPORARY)
@@ -79,6 +80,11 @@ class Nginx:
 
 
 _TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+
+
+def _user() -> str:
+    """Started by root it would let go of that, and could not read a folder that is ours alone."""
+    return "user root; " if os.geteuid() == 0 else ""
 
 
 def _server(folder: Path, port: int) -> str:
