@@ -64,7 +64,7 @@ async def get(
             made = await convert.data_set(offer, syntax)
         except Unavailable:  # of the workers, not of the association
             return DIMSE_STATUS[Unavailable]
-        return await operation.store(takes[syntax], held.sop_class_uid, held.ref.sop_uid, made.chunks, made.size_bytes)
+        return await operation.store(takes[syntax], held.sop_class_uid, held.sop_uid, made.chunks, made.size_bytes)
 
     return await send_all(operation, retrieve, offers, send)
 
@@ -86,7 +86,7 @@ async def move(operation: Operation, forward: Forward, credentials: Credentials)
             return await send_all(operation, forward.retrieve, offers, send)
     except Unavailable as refusal:
         log.warning("destination_unavailable", extra={"ae_title": destination.ae_title, "why": str(refusal)})
-        failed = [offer.held.ref.sop_uid for offer in offers]
+        failed = [offer.held.sop_uid for offer in offers]
         done = SubOperations(None, 0, len(failed), 0)
         return Answer(UNABLE, error_comment(str(refusal)), done, _failed_list(operation, failed))
 
@@ -125,7 +125,7 @@ async def send_all(operation: Operation, retrieve: Retrieve, offers: Sequence[Of
         elif status >> 12 == 0xB or status in (0x0001, 0x0107, 0x0116):  # warnings, PS3.7 annex C.2 and C.4
             warning += 1
         else:
-            failed.append(offer.held.ref.sop_uid)
+            failed.append(offer.held.sop_uid)
         await operation.pend(answer(PENDING, len(offers) - position - 1))
     if failed and not completed + warning:  # PS3.4 §C.4.2.3.1, §C.4.3.3.1
         return answer(UNABLE, None)

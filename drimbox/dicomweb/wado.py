@@ -92,11 +92,13 @@ class Wado:
         """The length of the whole body, when every instance goes as it is kept."""
         around = {syntax: multipart.least_opening(syntax) for syntax in set(syntaxes)}
         total = len(multipart.closing()) - len(CRLF)  # which the first part does not begin with
-        for offer, syntax in zip(offers, syntaxes, strict=True):
-            length = _length(offer, syntax)
-            if length is None:
-                return None
-            total += around[syntax] + len(self.url(offer.held.ref)) + len(str(length)) + length
+        total += len(offers) * len(self.url(InstanceRef("", "", "")))
+        for (held, *_), syntax in zip(offers, syntaxes, strict=True):
+            if syntax != held.transfer_syntax:
+                return None  # it is not made yet
+            length = held.size_bytes
+            total += around[syntax] + len(held.study_uid) + len(held.series_uid) + len(held.sop_uid)
+            total += len(str(length)) + length
         return total
 
     async def _made_parts(self, multipart: Multipart, offers: Sequence[Offer], syntaxes: Sequence[str]) -> Stream:
@@ -279,7 +281,7 @@ def validated(
     The tag of a multipart is weak: its bytes depend on its boundary. What is kept under a UID never changes.
     """
     known = hashlib.sha256("\n".join(form).encode())
-    known.update(b"".join([part for offer in offers for part in (offer.held.ref.sop_uid.encode(), offer.held.digest)]))
+    known.update(b"".join([part for offer in offers for part in (offer.held.sop_uid.encode(), offer.held.digest)]))
     etag = f'{"" if strong else "W/"}"{known.hexdigest()[:32]}"'
     headers = validators(etag, max(offer.held.kept_at for offer in offers))
     return headers, is_unchanged(etag, request.headers.get("if-none-match", ""))

@@ -56,13 +56,13 @@ class Convert:
             return Converted(held.size_bytes - held.data_set_offset, retrieve.read_data_set(offer))
         image = KeptImage(
             retrieve.archive.place(held),
-            held.ref.study_uid,
+            held.study_uid,
             held.transfer_syntax,
             await retrieve.archive.spans(held),
             held.digest,
         )
         plan = await self._at_home(lambda: retrieve.pixels.plan(image, transfer_syntax))
-        preface_bytes = len(build_preface(held.sop_class_uid, held.ref.sop_uid, transfer_syntax))
+        preface_bytes = len(build_preface(held.sop_class_uid, held.sop_uid, transfer_syntax))
         size_bytes = plan.size_bytes - preface_bytes
         chunks = self._without(preface_bytes, retrieve.pixels.follow(plan))
         if TRANSFER_SYNTAXES[held.transfer_syntax].encapsulated and size_bytes <= MOST_AT_ONCE_BYTES:

@@ -160,7 +160,7 @@ class Exams:
             if held.sop_class_uid == KEY_OBJECT_SELECTION:
                 data = await self.archive.read(held, 0, min(held.size_bytes, MAX_BYTES + 1))  # one more is too large
                 if not await asyncio.to_thread(is_selection_of_images, data):
-                    left_out.add(held.ref.sop_uid)
+                    left_out.add(held.sop_uid)
                 elif selection := await asyncio.to_thread(_selection, data):
                     selections.append(selection)
         base = f"{self.retrieve_base}/studies/{study_uid}/series"

@@ -53,7 +53,7 @@ class Forward:
                 taken = {syntax for sop_class_uid, syntax in store.accepted if sop_class_uid == held.sop_class_uid}
                 syntax = convert.choose(offer, taken) or held.transfer_syntax
                 place = self.retrieve.archive.place(held)
-                outgoing = Outgoing(held.sop_class_uid, held.ref.sop_uid, syntax, place, held.data_set_offset)
+                outgoing = Outgoing(held.sop_class_uid, held.sop_uid, syntax, place, held.data_set_offset)
                 try:
                     if syntax != held.transfer_syntax:
                         converted = await convert.data_set(offer, syntax)

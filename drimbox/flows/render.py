@@ -151,7 +151,7 @@ class Render:
             raise NotFound("frame", f"this instance has {held.number_of_frames}")
         archive = self.retrieve.archive
         spans = await archive.spans(held, numbers) if numbers else ()
-        image = KeptImage(archive.place(held), held.ref.study_uid, held.transfer_syntax, spans, held.digest)
+        image = KeptImage(archive.place(held), held.study_uid, held.transfer_syntax, spans, held.digest)
         return await self.retrieve.pixels.picture(image, numbers, picture.drawing)
 
     async def document(self, credentials: Credentials, shown: Shown) -> tuple[int, Reader]:
@@ -189,7 +189,7 @@ class Render:
 def representative(shown: Sequence[Shown]) -> Shown:
     """The one that stands for all: the middle one of the images of the first series that has some, else the first."""
     images = [one for one in shown if one.kind == "image" and one.media_types] or shown[:1]
-    first_series = [one for one in images if one.held.ref.series_uid == images[0].held.ref.series_uid]
+    first_series = [one for one in images if one.held.series_uid == images[0].held.series_uid]
     return first_series[len(first_series) // 2]
 
 
@@ -211,7 +211,7 @@ def _under(header: Item, image: Shown, frame_numbers: Sequence[int], drawing: Dr
     all_fit = drawing.media_type == GIF or len(frame_numbers) < 2
     drawn = frame_numbers if all_fit else [frame_numbers[len(frame_numbers) // 2]]
     picture = _picture(image.held, drawn, drawing)
-    state = read_state(header, image.held.ref.sop_uid, picture.frame_numbers[0])
+    state = read_state(header, image.held.sop_uid, picture.frame_numbers[0])
     return replace(picture, drawing=replace(drawing, state=state))
 
 

@@ -135,7 +135,7 @@ class Retrieve:
             with contextlib.suppress(NotFound):  # gone since
                 await self.admit(credentials, "retrieve", study, " ".join(filter(None, (what, series))))
                 below = await self._held(study, series)
-                offers += [offer for offer in below if sops == {""} or offer.held.ref.sop_uid in sops]
+                offers += [offer for offer in below if sops == {""} or offer.held.sop_uid in sops]
         return offers
 
     async def frames(
@@ -187,7 +187,7 @@ class Retrieve:
         """Those that the manifest lists which was named, if one was. Raises NotFound when it lists none of them."""
         if self.named is not None and credentials.manifest_uid:
             listed = await self.named.instances(study, credentials.manifest_uid)
-            offers = [offer for offer in offers if offer.held.ref.sop_uid in listed]
+            offers = [offer for offer in offers if offer.held.sop_uid in listed]
             if not offers:
                 raise NotFound("instances", "not in the manifest that was named")
         return offers
@@ -312,7 +312,7 @@ class Retrieve:
                     yield Frame(len(content), _whole(content))
 
     def _image(self, held: Held, spans: tuple[Span, ...]) -> KeptImage:
-        return KeptImage(self.archive.place(held), held.ref.study_uid, held.transfer_syntax, spans, held.digest)
+        return KeptImage(self.archive.place(held), held.study_uid, held.transfer_syntax, spans, held.digest)
 
     async def fill_frame(self, held: Held, spans: Sequence[Span], view: memoryview) -> None:
         """Put a frame into `view`, of its length, one span after the other. Raises Corrupt."""

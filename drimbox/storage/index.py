@@ -19,7 +19,7 @@ from drimbox.dicom.part10 import Readable
 from drimbox.dicom.scan import Summary
 from drimbox.kos.rejection import Rejection
 from drimbox.model import InstanceRef, Span
-from drimbox.storage.database import Read, Row, Transaction
+from drimbox.storage.database import Read, Transaction
 from drimbox.storage.rejections import forget as forget_rejections
 from drimbox.storage.rejections import read_note, shown_instance
 
@@ -27,7 +27,7 @@ _SPAN: Final = struct.Struct("<IQQI")
 _REMOVAL: Final = "INSERT INTO removal (file, offset, size_bytes) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
 
 
-class Held(NamedTuple):  # and no dataclass: a study has up to twenty thousand, each made in half the time
+class Held(NamedTuple):  # and no dataclass, nor another one inside: a study has up to twenty thousand of them
     """One instance we hold, and where.
 
     file: the pack, relative to the archive's root; offset: of the instance in it. The other offsets, and those of its
@@ -35,7 +35,9 @@ class Held(NamedTuple):  # and no dataclass: a study has up to twenty thousand, 
     digest: of the data set bytes (`dicom.checksum`). kept_at: seconds since 1970.
     """
 
-    ref: InstanceRef
+    study_uid: str
+    series_uid: str
+    sop_uid: str
     sop_class_uid: str
     transfer_syntax: str
     number_of_frames: int
@@ -48,15 +50,16 @@ class Held(NamedTuple):  # and no dataclass: a study has up to twenty thousand, 
     kept_at: float
     row_id: int
 
+    @property
+    def ref(self) -> InstanceRef:
+        """Its name."""
+        return InstanceRef(self.study_uid, self.series_uid, self.sop_uid)
+
 
 _HELD: Final = (
     "i.study_uid, i.series_uid, i.sop_uid, i.sop_class_uid, i.transfer_syntax, i.number_of_frames, i.file, "
     "i.offset, i.size_bytes, i.data_set_offset, i.pixel_data_offset, i.digest, i.kept_at, i.id"
 )
-
-
-def _held(row: Row) -> Held:
-    return Held._make((InstanceRef._make(row[:3]), *row[3:]))
 
 
 def find_instance(read: Read, sop_uid: str) -> Held | None:
@@ -68,8 +71,8 @@ def find_instances(read: Read, sop_uids: Sequence[str]) -> dict[str, Held]:
     """Those of these SOP Instance UIDs that we have, wherever they claim to belong."""
     where = "i.sop_uid = ?" if len(sop_uids) == 1 else "i.sop_uid IN (SELECT value FROM json_each(?))"
     value = sop_uids[0] if len(sop_uids) == 1 else orjson.dumps(sop_uids).decode()
-    found = [_held(row) for row in read(f"SELECT {_HELD} FROM instance i WHERE {where}", (value,))]  # noqa: S608
-    return {held.ref.sop_uid: held for held in found}
+    found = [Held._make(row) for row in read(f"SELECT {_HELD} FROM instance i WHERE {where}", (value,))]  # noqa: S608
+    return {held.sop_uid: held for held in found}
 
 
 def find_by_uid(read: Read, sop_uid: str) -> tuple[Held | None, bool]:
@@ -87,7 +90,7 @@ def list_held(read: Read, study_uid: str, series_uid: str = "", sop_uid: str = "
             values.append(uid)
     join = "" if sop_uid else " JOIN series s USING (study_uid, series_uid)"
     order = "" if sop_uid else " ORDER BY s.series_number, i.series_uid, i.instance_number, i.sop_uid"
-    return [_held(row) for row in read(f"SELECT {_HELD} FROM instance i{join} WHERE {where}{order}", values)]  # noqa: S608
+    return [Held._make(row) for row in read(f"SELECT {_HELD} FROM instance i{join} WHERE {where}{order}", values)]  # noqa: S608
 
 
 def find_frames(read: Read, ref: InstanceRef, frame_numbers: Sequence[int]) -> tuple[Held, tuple[Span, ...]] | None:
@@ -97,7 +100,7 @@ def find_frames(read: Read, ref: InstanceRef, frame_numbers: Sequence[int]) -> t
         "AND i.study_uid = ? AND i.series_uid = ? AND i.sop_uid = ?",
         (ref.study_uid, ref.series_uid, ref.sop_uid),
     )
-    return (_held(rows[0][:-1]), _spans(rows[0][-1], frame_numbers)) if rows else None
+    return (Held._make(rows[0][:-1]), _spans(rows[0][-1], frame_numbers)) if rows else None
 
 
 def list_spans(read: Read, row_id: int, frame_numbers: Sequence[int] | None = None) -> tuple[Span, ...]:

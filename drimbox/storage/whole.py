@@ -71,7 +71,7 @@ def verify_held(root: Path, held: Held) -> None:
     except (OSError, DrimboxError) as error:
         raise Corrupt("instance", "it cannot be read as it was kept", detail=f"{held.file}: {error}") from error
     told = (preface.sop_class_uid, preface.sop_uid, preface.transfer_syntax, preface.data_set_offset)
-    if told != (held.sop_class_uid, held.ref.sop_uid, held.transfer_syntax, held.data_set_offset):
+    if told != (held.sop_class_uid, held.sop_uid, held.transfer_syntax, held.data_set_offset):
         raise Corrupt("instance", "its preface is not the one it was kept with", detail=held.file)
 
 
