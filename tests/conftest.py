@@ -3,9 +3,14 @@
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 from pynetdicom import AE
 
 from drimbox.pacs.reader import keep_still
+
+# How long an example takes, or the making of one, is the machine's business: no property fails by the clock.
+settings.register_profile("any machine", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session", autouse=True)
