@@ -6,10 +6,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from pacs_stage import free_port
 from pydicom import Dataset
 from pynetdicom import AE, build_role, evt
 from pynetdicom.sop_class import Verification
+
+from drimbox.sandbox.nodes import free_port
 
 PUSH, INSTANCE = "1.2.840.10008.1.20.1", "1.2.840.10008.1.20.1.1"
 WAIT_S = 30

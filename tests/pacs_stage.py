@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from drimbox.sandbox.nodes import free_port
+
 DCMQRSCP = Path("/usr/bin/dcmqrscp")
 ORTHANC = shutil.which("Orthanc") or "/usr/sbin/Orthanc"
 
@@ -79,12 +81,6 @@ def orthanc(folder: Path, known: Known) -> Iterator[Archive]:
     (folder / "orthanc.json").write_text(json.dumps(settings))
     with _running([ORTHANC, str(folder / "orthanc.json")], port, folder):
         yield Archive("ORTHANC", port, f"http://127.0.0.1:{http_port}")
-
-
-def free_port() -> int:
-    """A port nobody has now."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 @contextmanager

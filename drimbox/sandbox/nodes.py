@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import random
 import signal
 import socket
 import sys
@@ -16,14 +17,30 @@ from drimbox.errors import Unavailable
 
 _START_S: Final = 60.0
 _STOP_S: Final = 20.0
+_PORTS: Final = range(20_000, 32_768)
+
+_given: Final = set[int]()
 
 
 def free_port() -> int:
-    """A TCP port of loopback nobody listens on now."""
+    """A TCP port of loopback nobody listens on now, another one at each call.
+
+    It is bound again only later: none of those that the system gives to connections, which begin at 32768 on Linux.
+    """
+    for port in random.sample(_PORTS, len(_PORTS)):
+        if port not in _given and _is_free(port):
+            _given.add(port)
+            return port
+    raise Unavailable("sandbox", f"there is no free port from {_PORTS[0]} to {_PORTS[-1]}")
+
+
+def _is_free(port: int) -> bool:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
 
 
 @dataclass

@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 from making import STUDY, ct
 from modality_stage import WAIT_S, Modality
-from pacs_stage import free_port, needs_orthanc, orthanc
+from pacs_stage import needs_orthanc, orthanc
 
 sys.path.append(str(Path(__file__).parent))
 from dicom_query_stage import House, open_house
 
 from drimbox.flows.commit import Commit
+from drimbox.sandbox.nodes import free_port
 from drimbox.settings import Dicom
 from drimbox.storage.commitments import Commitments
 

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +15,8 @@ from making import ct
 
 sys.path.append(str(Path(__file__).parent))
 from dicom_query_stage import House, open_house
+
+from drimbox.sandbox.nodes import free_port
 
 PEERS = Path(__file__).resolve().parents[1] / "peers"
 NODE = shutil.which("node")
@@ -39,8 +40,7 @@ def ask(house: House, operation: str, *rest: str, calling: str = "JAVASCRIPT") -
 @contextmanager
 def destination() -> Iterator[tuple[int, "subprocess.Popen[str]"]]:
     """A C-STORE SCP of dcmjs-dimse."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     command = [str(NODE), "dimse.js", "serve", "127.0.0.1", str(port)]
     process = subprocess.Popen(command, cwd=PEERS, stdout=subprocess.PIPE, text=True)
     try:

@@ -27,6 +27,7 @@ from raw_scu import CT, EXPLICIT, RawScu, build_request, build_store
 from drimbox.dicom.command import VERIFICATION
 from drimbox.dicom.pdu import Pdu
 from drimbox.dicom_scp import handshakes
+from drimbox.sandbox.nodes import free_port
 from drimbox.tls import ServerFiles
 
 needs_dcmtk = pytest.mark.skipif(not shutil.which("storescu"), reason="DCMTK is not installed")
@@ -368,12 +369,6 @@ def node_settings(files: ServerFiles, port: int, **others: Any) -> dict[str, Any
         "tls_port": port,
         **others,
     }
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.mark.parametrize("workers", [1, 3])

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from making import STUDY, ct, data_set_bytes
-from pacs_stage import Archive, dcmqrscp, free_port, needs_dcmqrscp, needs_orthanc, orthanc
+from pacs_stage import Archive, dcmqrscp, needs_dcmqrscp, needs_orthanc, orthanc
 from pynetdicom import AE, evt
 
 sys.path.append(str(Path(__file__).parent))
@@ -21,6 +21,7 @@ from drimbox.flows.fetch import Fetch
 from drimbox.model import Credentials
 from drimbox.pacs.client import Retrieved
 from drimbox.pacs.store import send_files
+from drimbox.sandbox.nodes import free_port
 from drimbox.settings import Settings
 
 WHO = Credentials("operator", "127.0.0.1")

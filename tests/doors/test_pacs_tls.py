@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from certificates import Authority
 from making import STUDY, ct
-from pacs_stage import free_port
 from pydicom import Dataset, dcmread
 from pynetdicom import AE
 
@@ -24,6 +23,7 @@ from raw_scu import RawScu
 from drimbox.errors import Unavailable
 from drimbox.pacs.client import ArchiveScu
 from drimbox.pacs.send import send_files
+from drimbox.sandbox.nodes import free_port
 from drimbox.settings import Destination, Pacs
 
 STUDY_MOVE = "1.2.840.10008.5.1.4.1.2.2.2"

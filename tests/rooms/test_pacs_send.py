@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 from making import STUDY, ct, data_set_bytes
-from pacs_stage import free_port
 from pydicom.uid import ImplicitVRLittleEndian
 from pynetdicom import AE, evt
 
@@ -21,6 +20,7 @@ from drimbox.dicom.uid import TRANSFER_SYNTAXES
 from drimbox.errors import DrimboxError, Malformed, NotAcceptable, Unavailable
 from drimbox.model import Place
 from drimbox.pacs.send import Outgoing, send_files, storing
+from drimbox.sandbox.nodes import free_port
 from drimbox.settings import Destination
 
 CT, EXPLICIT = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.1.2.1"
@@ -187,5 +187,5 @@ async def test_dcmtk_receives_what_is_in_the_file(tmp_path: Path) -> None:
         assert got.read_bytes().endswith(data_set_bytes(made))
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
         shutil.rmtree(tmp_path / "got")

@@ -21,13 +21,14 @@ from exam_list import INS, INS_AUTHORITY, Exam, exams, study_uid, table
 from lxml import etree
 from making import rejection_note
 from network import Site, eventually, running
-from pacs_stage import free_port, needs_orthanc, orthanc
+from pacs_stage import needs_orthanc, orthanc
 from pydicom import Dataset
 from pydicom.dataset import FileDataset
 
 from drimbox.kos.read import read_manifest
 from drimbox.pacs.store import send_files
 from drimbox.sandbox.dmp_store import Holding
+from drimbox.sandbox.nodes import free_port
 from drimbox.sandbox.ris import send_report
 
 STRUCTURES: dict[str, tuple[str, ...]] = {"101235555": (), "1750803447": ()}

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 from making import STUDY, ct, rejection_note
 from network import AT, Site, eventually, running
-from pacs_stage import Archive, dcmqrscp, free_port, needs_dcmqrscp, needs_orthanc, orthanc
+from pacs_stage import Archive, dcmqrscp, needs_dcmqrscp, needs_orthanc, orthanc
 from pydicom.dataset import FileDataset
 
 from drimbox.kos.read import read_manifest
 from drimbox.pacs.store import send_files
+from drimbox.sandbox.nodes import free_port
 from drimbox.sandbox.ris import Study, build_oru, send_report
 
 EXAM = Study(STUDY, "IPP101", "ACC1", "CT")
