@@ -51,7 +51,7 @@ def dcmqrscp(folder: Path, known: Known) -> Iterator[Archive]:
         f"NetworkTCPPort = {port}\nMaxPDUSize = 16384\nMaxAssociations = 16\nHostTable BEGIN\n{hosts}\nHostTable END\n"
         f"VendorTable BEGIN\nVendorTable END\nAETable BEGIN\nPACS {folder}/kept RW (200, 1024mb) ANY\nAETable END\n"
     )
-    with _running([str(DCMQRSCP), "-c", str(folder / "config")], port, folder):
+    with _running([str(DCMQRSCP), "-c", str(folder / "config")], folder, port):
         yield Archive("PACS", port)
 
 
@@ -79,24 +79,30 @@ def orthanc(folder: Path, known: Known) -> Iterator[Archive]:
         "Plugins": [],
     }
     (folder / "orthanc.json").write_text(json.dumps(settings))
-    with _running([ORTHANC, str(folder / "orthanc.json")], port, folder):
+    with _running([ORTHANC, str(folder / "orthanc.json")], folder, port, http_port):  # one after the other
         yield Archive("ORTHANC", port, f"http://127.0.0.1:{http_port}")
 
 
+def until_it_listens(process: "subprocess.Popen[Any]", port: int, log: Path | None = None) -> None:
+    """Return once somebody takes connections at `port`."""
+    deadline = time.monotonic() + 60
+    while True:
+        assert process.poll() is None, log and log.read_text(errors="replace")[-2000:]
+        assert time.monotonic() < deadline, "it does not listen"
+        try:
+            socket.create_connection(("127.0.0.1", port), 10).close()
+            return
+        except OSError:
+            time.sleep(0.05)
+
+
 @contextmanager
-def _running(command: Sequence[str], port: int, folder: Path) -> Iterator[None]:
+def _running(command: Sequence[str], folder: Path, *ports: int) -> Iterator[None]:
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
         try:
-            deadline = time.monotonic() + 60
-            while True:
-                assert process.poll() is None, (folder / "log").read_text(errors="replace")[-2000:]
-                assert time.monotonic() < deadline, "it does not listen"
-                try:
-                    socket.create_connection(("127.0.0.1", port), 1).close()
-                    break
-                except OSError:
-                    time.sleep(0.05)
+            for port in ports:
+                until_it_listens(process, port, folder / "log")
             yield
         finally:
             process.terminate()

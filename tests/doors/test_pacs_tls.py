@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from certificates import Authority
 from making import STUDY, ct
+from pacs_stage import until_it_listens
 from pydicom import Dataset, dcmread
 from pynetdicom import AE
 
 sys.path.append(str(Path(__file__).parent))
 from dicom_query_stage import open_house
 from dicom_scp_stage import MemoryIngest, open_door
-from raw_scu import RawScu
 
 from drimbox.errors import Unavailable
 from drimbox.pacs.client import ArchiveScu
@@ -139,16 +139,11 @@ def storescp(folder: Path, authority: Authority) -> Iterator[int]:
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        for _ in range(200):
-            try:
-                RawScu(("127.0.0.1", port)).socket.close()
-                break
-            except ConnectionRefusedError:
-                assert process.poll() is None
+        until_it_listens(process, port)
         yield port
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 @needs_dcmtk
