@@ -124,7 +124,7 @@ class Box:
         return pixels
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result(30)
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(150)
 
     def keep(self, content: bytes) -> None:
         preface = read_preface(InMemory(content))

@@ -13,7 +13,7 @@ from pynetdicom.sop_class import Verification
 from drimbox.sandbox.nodes import free_port
 
 PUSH, INSTANCE = "1.2.840.10008.1.20.1", "1.2.840.10008.1.20.1.1"
-WAIT_S = 30
+WAIT_S = 120
 
 
 @dataclass
@@ -61,12 +61,17 @@ class Modality:
         action: int = 1,
         sop: str = INSTANCE,
     ) -> int:
-        """N-ACTION; its status. stay: keep the association until the report was heard on it."""
+        """N-ACTION; its status. stay: keep the association until the report was heard on it.
+
+        Else what comes before the release, which nobody can foresee, is answered "processing failure": say it again.
+        """
         ae = AE("MODALITY")
         ae.add_requested_context(PUSH)
         ae.add_requested_context(Verification)
         association = ae.associate(
-            *archive, evt_handlers=[(evt.EVT_N_EVENT_REPORT, self.hear)], ext_neg=[build_role(PUSH, True)]
+            *archive,
+            evt_handlers=[(evt.EVT_N_EVENT_REPORT, self.hear if stay else _hear_nothing)],
+            ext_neg=[build_role(PUSH, True)],
         )
         assert association.is_established
         made = Dataset()
@@ -84,3 +89,7 @@ class Modality:
             return int(status.Status)
         finally:
             association.release()
+
+
+def _hear_nothing(_event: Any) -> tuple[int, None]:
+    return 0x0110, None

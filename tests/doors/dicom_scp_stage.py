@@ -109,7 +109,7 @@ def open_door(ingest: Any, retrieve: Any = None, **settings: Any) -> Iterator[St
         thread.start()
 
         def call(coroutine: Coroutine[Any, Any, Answer]) -> Answer:
-            return asyncio.run_coroutine_threadsafe(coroutine, loop).result(30)
+            return asyncio.run_coroutine_threadsafe(coroutine, loop).result(150)
 
         try:
             door = DicomDoor(Dicom(**{"port": 0, "receivers": 2, **settings}), ingest, retrieve)
