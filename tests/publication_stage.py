@@ -88,8 +88,11 @@ def exam(study_uid: str) -> Exam:
     )
 
 
-def settings_for(certificates: SandboxCertificates, port: int, **publish: Any) -> Settings:
-    """Of a node whose DMP listens at `port` of loopback. publish: keys of that section."""
+def settings_for(certificates: SandboxCertificates, port: int, *, timeout_s: float = 60, **publish: Any) -> Settings:
+    """Of a node whose DMP listens at `port` of loopback. publish: keys of that section.
+
+    timeout_s: of a message to the DMP; short only where a DMP says nothing, and what is lost may be said again.
+    """
     base = f"https://localhost:{port}"
     structure = {
         "id": CENTRE.id.value,
@@ -98,7 +101,7 @@ def settings_for(certificates: SandboxCertificates, port: int, **publish: Any) -
     }
     dmp = {"repository_url": f"{base}/repository", "registry_url": f"{base}/registry", "ca": certificates.ca}
     quick = {"settle_s": 0, "poll_s": 0.01, "retry_first_s": 0.001, "retry_most_s": 0.002, "most_per_s": 10_000}
-    return Settings(dmp=dmp | {"structures": [structure], "timeout_s": 0.5}, publish=quick | publish)
+    return Settings(dmp=dmp | {"structures": [structure], "timeout_s": timeout_s}, publish=quick | publish)
 
 
 class Stage:

@@ -117,7 +117,7 @@ class Life:
             await stage.outbox.release_leases()
             if not (self.base / "told").exists():
                 await self._arrive(stage)
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(120):
                 await stage.work()
                 while any(job["state"] in ("due", "leased", "frozen") for job in await stage.outbox.list()):
                     await asyncio.sleep(0.002)

@@ -39,7 +39,7 @@ class Publication(RuleBasedStateMachine):
     def begin(self, seed):
         self.base = NEIGHBOURS.folder / f"node{next(NEIGHBOURS.numbers)}"
         self.chance = random.Random(seed)
-        self.settings = settings_for(NEIGHBOURS.certificates, NEIGHBOURS.port)
+        self.settings = settings_for(NEIGHBOURS.certificates, NEIGHBOURS.port, timeout_s=0.5)
         self.persons = [Person(number, number) for number in itertools.islice(NEIGHBOURS.numbers, PERSONS)]
         uids = [f"1.2.3.{number}" for number in itertools.islice(NEIGHBOURS.numbers, STUDIES)]
         self.studies = {uid: Study(uid, self.persons[n % PERSONS]) for n, uid in enumerate(uids)}

@@ -19,7 +19,7 @@ OWN: Mapping[str, tuple[str, ...]] = {STRUCTURE: ()}
 AT = datetime(2026, 3, 1, 10, 0, tzinfo=UTC)
 
 
-def get(url: str, accept: str = "application/json", timeout_s: float = 30) -> tuple[int, bytes]:
+def get(url: str, accept: str = "application/json", timeout_s: float = 120) -> tuple[int, bytes]:
     """(status, body), whatever the status."""
     request = urllib.request.Request(url, headers={"Accept": accept})
     try:
@@ -62,7 +62,7 @@ class Site:
                 "ca": str(self.certificates.ca),
                 "ins_authority": PATIENT.ins.authority,
                 "structures": [self.structure(number) for number in structures],
-                "timeout_s": 5,
+                "timeout_s": 60,
             },
             "publish": {"settle_s": 0, "poll_s": 0.1, "retry_first_s": 0.2, "retry_most_s": 1},
             **(sections or {}),

@@ -134,7 +134,7 @@ def settings(dmp: RunningDmp, certificates: SandboxCertificates) -> Dmp:
         ca=certificates.ca,
         software=Software(id="1234567890", name="DRIMbox", version="0.1", homologation="TEST-1"),
         structures=(structure_of(certificates),),
-        timeout_s=5,
+        timeout_s=60,
     )
 
 
@@ -145,8 +145,8 @@ def client(settings: Dmp, egress: Egress) -> DmpClient:
 
 @pytest.fixture
 def impatient(settings: Dmp, egress: Egress) -> DmpClient:
-    """The same, that waits a quarter of a second only."""
-    return DmpClient(settings.model_copy(update={"timeout_s": 0.25}), egress, clock)
+    """The same, that waits two seconds only: enough for what it says to be heard, whatever is answered."""
+    return DmpClient(settings.model_copy(update={"timeout_s": 2}), egress, clock)
 
 
 @pytest.fixture

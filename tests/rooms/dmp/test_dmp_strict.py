@@ -74,7 +74,7 @@ async def send(captured: Captured, egress: Egress, settings: Dmp) -> Answer:
         content=captured.content,
         headers={"Content-Type": captured.content_type},
         identity=Identity(structure.tls_certificate, structure.tls_key, settings.ca),
-        timeout_s=5,
+        timeout_s=60,
         max_bytes=2**20,
     )
 
@@ -172,7 +172,9 @@ async def test_without_client_certificate_there_is_no_connection(
     dmp: RunningDmp, egress: Egress, certificates: SandboxCertificates
 ) -> None:
     with pytest.raises(Unavailable):
-        await egress.post(dmp.repository_url, content=b"", headers={}, ca=certificates.ca, timeout_s=5, max_bytes=2**20)
+        await egress.post(
+            dmp.repository_url, content=b"", headers={}, ca=certificates.ca, timeout_s=60, max_bytes=2**20
+        )
 
 
 @pytest.mark.parametrize(
@@ -244,12 +246,12 @@ async def test_the_controls_list_and_misbehave_over_http(
     identity = Identity(structure.tls_certificate, structure.tls_key, settings.ca)
     order = b'{"transaction": "register", "how": "no-dmp"}'
     answer = await egress.post(
-        f"{base}/control/misbehave", content=order, headers={}, identity=identity, timeout_s=5, max_bytes=1000
+        f"{base}/control/misbehave", content=order, headers={}, identity=identity, timeout_s=60, max_bytes=1000
     )
     assert answer.status == 200
     assert isinstance(await client.submit(submit(report), report), Refused)
     await client.submit(submit(report, unique_id="2.25.7"), report)
     listing = await egress.get(
-        f"{base}/control/documents", headers={}, identity=identity, timeout_s=5, max_bytes=10_000
+        f"{base}/control/documents", headers={}, identity=identity, timeout_s=60, max_bytes=10_000
     )
     assert b'"unique_id": "2.25.7"' in listing.content
