@@ -51,7 +51,7 @@ def build_store(
 class RawScu:
     """A connection. Every wait ends after `timeout_s`."""
 
-    def __init__(self, place: tuple[str, int], timeout_s: float = 10) -> None:
+    def __init__(self, place: tuple[str, int], timeout_s: float = 60) -> None:
         self.socket = socket.create_connection(place, timeout_s)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 

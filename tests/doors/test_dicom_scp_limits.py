@@ -3,9 +3,11 @@
 import asyncio
 import contextlib
 import os
+import select
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -64,32 +66,33 @@ def test_an_idle_association_is_aborted() -> None:
 def test_a_message_that_trickles_is_aborted_at_its_deadline_and_idle_time_does_not_count() -> None:
     ingest = MemoryIngest()
     with (
-        open_door(ingest, idle_timeout_s=0.1, message_timeout_s=0.5) as stage,
+        open_door(ingest, idle_timeout_s=2, message_timeout_s=3) as stage,
         RawScu(stage.place) as scu,
     ):
         scu.associate()
+        began = time.monotonic()
         scu.send(STORE_COMMAND + b"\4\0\0\0\3\xea\0\0\3\xe6\1\2")
-        pause, sent = threading.Event(), 0
+        pause = threading.Event()
         scu.socket.setblocking(False)
         while True:
             try:
                 scu.socket.recv(1, socket.MSG_PEEK)
                 break
             except BlockingIOError:
-                scu.send(b"x")
-                sent += 1
+                with contextlib.suppress(ConnectionError):  # the door may have gone since
+                    scu.send(b"x")
                 pause.wait(0.02)
-        scu.socket.settimeout(5)
+        assert time.monotonic() - began >= 3
+        scu.socket.settimeout(60)
         assert scu.receive() == ABORT_TIMEOUT
-        assert sent > 8
-        assert ingest.end.wait(5)
+        assert ingest.end.wait(60)
     assert [spool.is_discarded for spool in ingest.spools] == [True]
 
 
 def test_a_peer_that_does_not_read_is_dropped() -> None:
     """It asks and asks; its answers fill every buffer; then it is cut off, and nothing grew."""
     echo = b"".join(build_data(3, build_command(Command(C_ECHO_RQ, 1, VERIFICATION)), True, 0))
-    with open_door(MemoryIngest(), request_timeout_s=0.5) as stage, RawScu(stage.place, timeout_s=20) as scu:
+    with open_door(MemoryIngest(), request_timeout_s=2) as stage, RawScu(stage.place) as scu:
         scu.associate()
         with pytest.raises(ConnectionError):
             while True:
@@ -97,7 +100,7 @@ def test_a_peer_that_does_not_read_is_dropped() -> None:
 
 
 def test_a_peer_that_does_not_close_after_release_is_dropped() -> None:
-    with open_door(MemoryIngest(), request_timeout_s=0.2) as stage, RawScu(stage.place) as scu:
+    with open_door(MemoryIngest(), request_timeout_s=2) as stage, RawScu(stage.place) as scu:
         scu.associate()
         scu.release()
         assert scu.receive() is None
@@ -124,7 +127,7 @@ def test_one_association_too_many_is_told_to_come_back() -> None:
 
 
 def test_silent_connections_do_not_take_the_place_of_associations() -> None:
-    with open_door(MemoryIngest(), max_associations=2) as stage:
+    with open_door(MemoryIngest(), max_associations=2, request_timeout_s=3600) as stage:
         silent = [RawScu(stage.place) for _ in range(60)]
         with RawScu(stage.place) as scu:
             scu.associate()
@@ -142,12 +145,12 @@ def test_hundreds_of_idle_associations_cost_no_thread_and_little_memory() -> Non
     with open_door(MemoryIngest()) as stage:
         with RawScu(stage.place) as scu:
             scu.associate()
-        threads, before = threading.active_count(), resident()
+        threads, before = set(threading.enumerate()), resident()
         scus = [RawScu(stage.place) for _ in range(300)]
         for scu in scus:
             scu.associate()
         assert stage.door.counts["associations"] >= 300
-        assert threading.active_count() == threads
+        assert set(threading.enumerate()) <= threads  # those of tests before may end
         assert resident() - before < 300 * 40_000
         for scu in scus:
             assert scu.echo().status == 0
@@ -172,11 +175,13 @@ def test_a_long_length_reserves_nothing() -> None:
 
 def test_requests_that_do_not_end_share_one_allowance(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(link, "_MOST_REQUEST_BYTES", 200_000)
-    with open_door(MemoryIngest(), receivers=1) as stage:
+    with open_door(MemoryIngest(), receivers=1, request_timeout_s=3600) as stage:
         scus = [RawScu(stage.place) for _ in range(3)]
         for scu in scus:
-            scu.send(b"\1\0\0\x0f\xff\xff" + bytes(90_000))
-        assert scus[2].receive() is None
+            with contextlib.suppress(ConnectionError):
+                scu.send(b"\1\0\0\x0f\xff\xff" + bytes(90_000))
+        (refused, *_), _, _ = select.select([scu.socket for scu in scus], [], [], 60)  # whichever is read last
+        assert scus[[scu.socket for scu in scus].index(refused)].receive() is None
         for scu in scus:
             scu.socket.close()
         while stage.door.counts["connections"]:
@@ -229,16 +234,16 @@ def test_what_was_received_whole_is_kept_though_its_sender_left() -> None:
 
     async def wait() -> None:
         entered.set()
-        await asyncio.to_thread(go_on.wait, 10)
+        await asyncio.to_thread(go_on.wait, 60)
 
     ingest = MemoryIngest(wait=wait)
     with open_door(ingest) as stage:
         with RawScu(stage.place) as scu:
             scu.associate()
             scu.send(build_store(1, CT, "1.2.3", b"whole"))
-            assert entered.wait(10)
+            assert entered.wait(60)
         go_on.set()
-        assert ingest.end.wait(10)
+        assert ingest.end.wait(60)
     assert ingest.kept == {"1.2.3": b"whole"}
 
 
@@ -352,7 +357,7 @@ def test_what_was_given_up_counts_no_more() -> None:
 def _until(is_so: Callable[[], bool]) -> None:
     """Ask again until it is: what others send is read by other threads."""
     pause = threading.Event()
-    for _ in range(1000):
+    for _ in range(6000):
         if is_so():
             return
         pause.wait(0.01)

@@ -335,7 +335,7 @@ def test_a_message_that_is_cut_leaves_nothing(end: bytes) -> None:
         if end == build_release_request():
             assert scu.receive() == (Pdu.RELEASE_RP, bytes(4))
         scu.socket.close()
-        assert ingest.end.wait(10)
+        assert ingest.end.wait(60)
     assert [spool.is_discarded for spool in ingest.spools] == [True]
     assert (ingest.kept, ingest.ended) == ({}, [(0, 1)])
 
@@ -348,7 +348,7 @@ def test_a_refusal_in_mid_object_reads_to_the_end_and_answers() -> None:
         assert (response.status, response.error_comment) == (0xA700, "object: more than 100000 bytes")
         assert scu.store("1.2.7", b"small").status == 0
         scu.release()
-        assert ingest.end.wait(10)
+        assert ingest.end.wait(60)
         assert [spool.is_discarded for spool in ingest.spools] == [True, False]
         assert (stage.door.counts["stored"], stage.door.counts["refused"]) == (1, 1)
     assert ingest.ended == [(1, 1)]
@@ -378,7 +378,7 @@ def test_a_bug_is_a_processing_failure_with_an_incident(caplog: pytest.LogCaptur
 
 
 def test_thousands_of_messages_leave_nothing_behind(stage: Stage) -> None:
-    threads = threading.active_count()
+    threads = set(threading.enumerate())
     with RawScu(stage.place) as scu:
         scu.associate()
         for _ in range(500):
@@ -386,4 +386,4 @@ def test_thousands_of_messages_leave_nothing_behind(stage: Stage) -> None:
         scu.release()
     for _ in range(200):  # health probes: connect, say nothing, leave
         RawScu(stage.place).socket.close()
-    assert threading.active_count() == threads
+    assert set(threading.enumerate()) <= threads  # those of tests before may end

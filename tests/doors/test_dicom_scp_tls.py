@@ -105,7 +105,7 @@ def test_the_request_may_come_with_the_last_of_the_handshake(stage: Stage, clien
     """One segment holds both: nothing may wait for a read that does not come."""
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     tls = client.wrap_bio(incoming, outgoing, server_hostname="localhost")
-    with socket.create_connection(stage.places["dicom-tls"], 10) as connection:
+    with socket.create_connection(stage.places["dicom-tls"], 60) as connection:
         while True:
             try:
                 tls.do_handshake()
@@ -124,10 +124,9 @@ def test_the_request_may_come_with_the_last_of_the_handshake(stage: Stage, clien
 
 
 def test_a_peer_that_does_not_read_is_dropped(authority: Authority, client: ssl.SSLContext) -> None:
-    settings = tls_settings(authority.server(), request_timeout_s=0.5)
+    settings = tls_settings(authority.server(), request_timeout_s=2)
     with open_door(MemoryIngest(), **settings) as stage, TlsScu(stage, client) as scu:
         scu.associate()
-        scu.socket.settimeout(20)
         request = build_store(1, CT, "1.2.3", b"x")
         with pytest.raises((ConnectionError, ssl.SSLError)):
             while True:
@@ -150,7 +149,7 @@ def test_a_forged_record_ends_the_association(stage: Stage, client: ssl.SSLConte
         raw.close()
         with pytest.raises((ConnectionError, ssl.SSLError, AssertionError)):
             scu.response()
-    assert ingest.end.wait(10)
+    assert ingest.end.wait(60)
 
 
 def test_pynetdicom_comes_in(stage: Stage, client: ssl.SSLContext) -> None:
@@ -170,7 +169,7 @@ def test_pynetdicom_comes_in(stage: Stage, client: ssl.SSLContext) -> None:
 def storescu(stage: Stage, file: Path, *options: str) -> subprocess.CompletedProcess[str]:
     host, port = stage.places["dicom-tls"]
     command = ["storescu", *options, "-aec", "DRIMBOX", host, str(port), str(file)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
 @pytest.fixture
@@ -260,7 +259,7 @@ def test_openssl_agrees_on_what_the_profile_allows(
         str(authority.ca),
     ]
     said = subprocess.run(
-        [*command, *options], input="", capture_output=True, text=True, timeout=30, check=False
+        [*command, *options], input="", capture_output=True, text=True, timeout=120, check=False
     ).stdout
     assert f"Cipher is {expected or '(NONE)'}" in said
 
@@ -288,7 +287,7 @@ def test_a_handshake_has_one_deadline_and_gives_its_turn_back(
     authority: Authority, client: ssl.SSLContext, ingest: MemoryIngest
 ) -> None:
     """More slow ones than there are turns; a byte now and then re-arms nothing; then a good one comes in."""
-    settings = tls_settings(authority.server(), tls_handshake_timeout_s=0.5)
+    settings = tls_settings(authority.server(), tls_handshake_timeout_s=3)
     with open_door(ingest, **settings) as stage:
         slow = [RawScu(stage.places["dicom-tls"]) for _ in range(40)]
         pause = threading.Event()
@@ -351,11 +350,11 @@ def test_hundreds_of_idle_associations_under_tls_cost_little(authority: Authorit
     with open_door(MemoryIngest(), **tls_settings(authority.server())) as stage, contextlib.ExitStack() as held:
         for _ in range(20):
             held.enter_context(TlsScu(stage, client)).associate()
-        threads, before = threading.active_count(), resident()
+        threads, before = set(threading.enumerate()), resident()
         scus = [held.enter_context(TlsScu(stage, client)) for _ in range(200)]
         for scu in scus:
             scu.associate()
-        assert threading.active_count() == threads
+        assert {thread.name for thread in set(threading.enumerate()) - threads} <= {"asyncio_0"}  # certificates, again
         assert resident() - before < 200 * 2 * 100_000  # both ends are in this process
         for scu in scus:
             assert scu.echo().status == 0

@@ -191,7 +191,7 @@ def test_dcmtk(stage: Stage, tmp_path: Path) -> None:
     def echo(*options: str) -> tuple[int, str]:
         host, port = stage.place
         done = subprocess.run(
-            ["storescu", "-v", *options, host, str(port), str(token)], capture_output=True, text=True, timeout=30
+            ["storescu", "-v", *options, host, str(port), str(token)], capture_output=True, text=True, timeout=120
         )
         return done.returncode, done.stdout + done.stderr
 
@@ -211,7 +211,7 @@ def test_we_name_the_user_that_the_configuration_has_for_the_other_end(stage: St
 
     def echo(**user: Any) -> None:
         place = Destination(ae_title="DRIMBOX", host=host, port=port, **user)
-        asyncio.run(ArchiveScu(place, "SENDER", 10, 10).echo())
+        asyncio.run(ArchiveScu(place, "SENDER", 60, 60).echo())
 
     echo()
     echo(user="ct1", passcode_file=tmp_path / "right")
@@ -287,7 +287,7 @@ def test_the_command_keeps_users(tmp_path: Path) -> None:
     def user(*arguments: str, typed: str = "") -> tuple[int, str]:
         done = subprocess.run(
             [sys.executable, "-m", "drimbox", "user", *arguments],
-            cwd=tmp_path, input=typed, capture_output=True, text=True, timeout=60,
+            cwd=tmp_path, input=typed, capture_output=True, text=True, timeout=120,
         )  # fmt: skip
         return done.returncode, done.stdout + done.stderr
 

@@ -72,7 +72,7 @@ def test_instances_small_and_large_go_under_tls(tmp_path: Path, authority: Autho
         to = place(stage.places["dicom-tls"][1], authority)
         assert sent(files, to) == [0x0000, 0x0000]
         assert {credentials.certificate for credentials in ingest.admitted} == {"CN=gateway,O=Hospital"}
-        asyncio.run(ArchiveScu(to, "SENDER", 10, 10).echo())
+        asyncio.run(ArchiveScu(to, "SENDER", 60, 60).echo())
     assert len(ingest.kept[large.SOPInstanceUID]) > 8_000_000
 
 
@@ -104,7 +104,7 @@ def test_an_association_that_is_given_up_is_over_for_the_other_end_too(authority
         to = place(stage.places["dicom-tls"][1], authority)
         with pytest.raises(Unavailable):
             asyncio.run(ArchiveScu(to, "SENDER", 0.0001, 1).find("STUDY", {"0020000D": "1.2.3"}))
-        assert ingest.end.wait(10)
+        assert ingest.end.wait(60)
 
 
 def test_a_study_is_got_under_tls(tmp_path: Path, authority: Authority) -> None:
@@ -117,7 +117,7 @@ def test_a_study_is_got_under_tls(tmp_path: Path, authority: Authority) -> None:
     with open_house(tmp_path / "house", **door(authority)) as house:
         house.keep(ct(1, 1))
         house.keep(ct(1, 2, Rows=1200, Columns=1200, PixelData=bytes(range(250)) * 11520))
-        archive = ArchiveScu(place(house.stage.places["dicom-tls"][1], authority), "VIEWER", 10, 30)
+        archive = ArchiveScu(place(house.stage.places["dicom-tls"][1], authority), "VIEWER", 60, 60)
         [study] = asyncio.run(archive.find_studies(study_uid=STUDY))
         asyncio.run(archive.get(STUDY, take))
     assert study["00080050"]["Value"] == ["ACC1"]
@@ -166,8 +166,8 @@ def test_a_move_and_the_command_reach_dcmtk_under_tls(tmp_path: Path, authority:
         command = [sys.executable, "-m", "drimbox", "send", "--to", f"127.0.0.1:{port}", "--aet", "THIRD"]
         options = ["--tls-ca", authority.ca, "--tls-certificate", certificate, "--tls-key", key]
         file = write(tmp_path / "2.dcm", ct(1, 2))
-        done = subprocess.run([*command, *options, file], capture_output=True, text=True, timeout=60)
-        wrong = subprocess.run([*command, "--tls-key", key, file], capture_output=True, text=True, timeout=60)
+        done = subprocess.run([*command, *options, file], capture_output=True, text=True, timeout=120)
+        wrong = subprocess.run([*command, "--tls-key", key, file], capture_output=True, text=True, timeout=120)
     assert (moved, plain) == (0x0000, 0xA702)
     assert (done.returncode, done.stdout) == (0, "1 sent\n"), done.stderr
     assert (wrong.returncode, "tls_certificate" in wrong.stderr) == (2, True)
