@@ -90,6 +90,10 @@ class Life:
             asyncio.run(self._live(killer))
         (self.base / "calls").write_text("\n".join(killer.names))
 
+    def calls(self) -> list[str]:
+        """What it did when nobody killed it."""
+        return (self.base / "calls").read_text().splitlines()
+
     async def _live(self, killer: Killer) -> None:
         async with staged(self.base, self.settings) as stage:
             await stage.image(self.study_uid, 1, 1, self.patient)
@@ -137,9 +141,10 @@ def kill_at_each(folder: Path, settings, story: str) -> None:
     whole = life(-1)
     assert not in_child(lambda: whole.lived(-1))
     assert not in_child(whole.lived_again)
-    for at in first_of_each_kind((whole.base / "calls").read_text().splitlines()):
+    for at in first_of_each_kind(whole.calls()):
         one = life(at)
-        assert in_child(lambda one=one, at=at: one.lived(at)), at
+        # Its last calls may not come: how many pages of SQLite a message takes is up to its random identifiers.
+        assert in_child(lambda one=one, at=at: one.lived(at)) or len(one.calls()) <= at, at
         assert not in_child(one.lived_again), at
 
 
