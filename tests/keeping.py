@@ -74,4 +74,4 @@ class pidfd:
         os.close(self._descriptor)
 
     def wait(self):
-        return bool(select.select([self._descriptor], [], [], 10)[0])
+        return bool(select.select([self._descriptor], [], [], 60)[0])

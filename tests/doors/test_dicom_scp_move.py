@@ -201,6 +201,6 @@ def test_a_cancelled_move_ends_after_the_instance_under_way(house: House, third:
 def test_dcmtk_moves(house: House, third: Third) -> None:
     host, port = house.stage.place
     keys = ["-k", "QueryRetrieveLevel=STUDY", "-k", f"StudyInstanceUID={STUDY}"]
-    command: list[Any] = [MOVESCU, "-S", "-to", "10", "-aet", "PEER", "-aem", "THIRD", *keys, host, str(port)]
-    subprocess.run(command, check=True, timeout=60, capture_output=True)
+    command: list[Any] = [MOVESCU, "-S", "-to", "60", "-aet", "PEER", "-aem", "THIRD", *keys, host, str(port)]
+    subprocess.run(command, check=True, timeout=120, capture_output=True)
     assert third.arrived == house.kept(STUDY)

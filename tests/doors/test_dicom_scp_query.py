@@ -286,8 +286,8 @@ def test_the_question_is_in_the_trail_without_its_values(house: House) -> None:
 def test_dcmtk_finds(house: House, tmp_path: Path, model: str, keys: list[str], count: int) -> None:
     host, port = house.stage.place
     options = [argument for key in keys for argument in ("-k", key)]
-    command = [FINDSCU, model, "-to", "10", "-X", "-od", tmp_path, *options, host, str(port)]
-    subprocess.run(command, check=True, timeout=30, capture_output=True)
+    command = [FINDSCU, model, "-to", "60", "-X", "-od", tmp_path, *options, host, str(port)]
+    subprocess.run(command, check=True, timeout=120, capture_output=True)
     answers = [dcmread(path, force=True) for path in tmp_path.glob("rsp*.dcm")]
     assert len(answers) == count
     assert {answer.SpecificCharacterSet for answer in answers} <= {"ISO_IR 192"}

@@ -301,8 +301,8 @@ def test_dcmtk_gets(house: House, tmp_path: Path) -> None:
     folder = tmp_path / "out"
     folder.mkdir()
     keys = ["-k", "QueryRetrieveLevel=STUDY", "-k", f"StudyInstanceUID={STUDY}"]
-    command = [GETSCU, "-S", "-to", "10", "+B", "-od", folder, *keys, host, str(port)]
-    subprocess.run(command, check=True, timeout=60, capture_output=True)
+    command = [GETSCU, "-S", "-to", "60", "+B", "-od", folder, *keys, host, str(port)]
+    subprocess.run(command, check=True, timeout=120, capture_output=True)
     arrived = {}
     for path in folder.iterdir():
         content = path.read_bytes()

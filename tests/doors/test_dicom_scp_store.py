@@ -93,7 +93,7 @@ def write_file(folder: Path, made: Dataset) -> Path:
 @needs_dcmtk
 def test_dcmtk_echoes(house: House) -> None:
     host, port = house.stage.place
-    subprocess.run([ECHOSCU, "-to", "10", "-aec", "ANYBODY", host, str(port)], check=True, timeout=20)
+    subprocess.run([ECHOSCU, "-to", "60", "-aec", "ANYBODY", host, str(port)], check=True, timeout=120)
 
 
 @needs_dcmtk
@@ -103,8 +103,8 @@ def test_dcmtk_stores(house: House, tmp_path: Path) -> None:
         write_file(tmp_path, data_set(number, 2**17))
         sent[f"{SERIES}.{number}"] = encoded(data_set(number, 2**17))
     host, port = house.stage.place
-    command = [STORESCU, "-to", "10", "--max-pdu", "131072", "+sd", "+sp", "*.dcm", host, str(port), tmp_path]
-    subprocess.run(command, check=True, timeout=60)
+    command = [STORESCU, "-to", "60", "--max-pdu", "131072", "+sd", "+sp", "*.dcm", host, str(port), tmp_path]
+    subprocess.run(command, check=True, timeout=120)
     assert house.kept(STUDY) == sent
 
 

@@ -162,7 +162,7 @@ _FOR_FRAMES = [
 def test_every_accept_in_service_is_answered_with_stored_bytes(
     box: Box, originals: dict[str, bytes], fields: list[str], below: str
 ) -> None:
-    with socket.create_connection(("127.0.0.1", box.port), timeout=10) as raw:
+    with socket.create_connection(("127.0.0.1", box.port), timeout=60) as raw:
         lines = [
             f"GET {path_of('jpeg_ls')}{below} HTTP/1.1",
             "Host: box",

@@ -21,7 +21,7 @@ from drimbox.sandbox.ris import Study, build_mdm, build_oru, send_report
 from drimbox.settings import Hl7
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-DEADLINE_S = 10
+DEADLINE_S = 60
 
 
 def report(number: str = "1") -> bytes:
@@ -325,7 +325,7 @@ async def test_an_independent_sender_and_our_own(publish: Publish):
 
         parsed = hl7.parse(await asyncio.to_thread(send))
         assert str(parsed.segment("MSA")[1]) == "AA"
-        ours = await asyncio.to_thread(send_report, host, port, report("22"), 10)
+        ours = await asyncio.to_thread(send_report, host, port, report("22"), DEADLINE_S)
         assert "MSA|AA|22" in ours
     with pytest.raises(Unavailable):
         await asyncio.to_thread(send_report, host, port, report("23"), 1)

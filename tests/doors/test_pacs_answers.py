@@ -42,7 +42,7 @@ def archive() -> Iterator[ArchiveScu]:
     server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
     assert server is not None
     port = server.socket.getsockname()[1]
-    yield ArchiveScu(Destination(ae_title="PACS", host="127.0.0.1", port=port), "DRIMBOX", 5, 5)
+    yield ArchiveScu(Destination(ae_title="PACS", host="127.0.0.1", port=port), "DRIMBOX", 60, 60)
     server.shutdown()
 
 
@@ -93,6 +93,6 @@ def test_a_closed_gate_holds_who_is_before_it_and_lets_go_once_open() -> None:
         while len(passed) == before:
             time.sleep(0.0001)
     stop.set()
-    reader.join(5)
+    reader.join(60)
     assert not reader.is_alive()
     gate.clear()  # it has ended: nothing to wait for

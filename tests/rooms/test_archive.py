@@ -238,7 +238,7 @@ async def test_who_reads_after_the_answer_sees_it(archive, monkeypatch):
     record = archive.record
 
     def slow(*arguments):
-        go.wait(10)
+        go.wait(60)
         record(*arguments)
 
     monkeypatch.setattr(archive._follower, "_apply", slow)
@@ -290,12 +290,12 @@ async def test_a_sender_that_goes_away_does_not_take_the_file_from_under_the_arc
 
     def slow(file):
         syncing.set()
-        go.wait(10)
+        go.wait(60)
         sync(file)
 
     monkeypatch.setattr(GrowingFile, "sync", slow)
     task = asyncio.create_task(keep(archive, ct()))
-    await asyncio.to_thread(syncing.wait, 10)
+    await asyncio.to_thread(syncing.wait, 60)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

@@ -183,7 +183,7 @@ async def test_a_bug_in_one_series_is_logged_and_nobody_waits_for_it(consulting,
 
     consult = consulting(Dmp(manifest()), Broken())
     visit = await opened(consult)
-    await consult.visit(visit["visit_id"], "", listing=False, wait_s=5)
+    await consult.visit(visit["visit_id"], "", listing=False, wait_s=60)
     await consult.landings[visit["visit_id"]].task
     assert (await consult.progress(LOOPBACK, visit["visit_id"]))["missing"] == 2
     [record] = [record for record in caplog.records if record.message == "series_failed"]
@@ -216,5 +216,5 @@ async def test_images_still_coming_when_a_visit_ends_do_not_stay(consulting, mon
     landing = consult.landings[visit["visit_id"]]
     await consult.expire()
     going_on.set()
-    await consult_module.asyncio.wait([landing.task], timeout=5)
+    await consult_module.asyncio.wait([landing.task], timeout=60)
     assert await consult.ingest.archive.held(STUDY) == []

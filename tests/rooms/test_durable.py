@@ -243,12 +243,12 @@ def test_a_group_that_cannot_commit_fails_all_of_its_callers_and_the_next_group_
 
     group = GroupCommit("test", commit)
     with pytest.raises(OSError, match="medium"):
-        group.submit(1).result(5)
+        group.submit(1).result(60)
     failing[0] = False
-    assert group.submit(2).result(5) == 2
+    assert group.submit(2).result(60) == 2
     waiting = group.submit(3)
     waiting.cancel()
-    assert group.submit(4).result(5) == 4
+    assert group.submit(4).result(60) == 4
     group.close()
     if waiting.cancelled():
         with pytest.raises(CancelledError):
@@ -260,12 +260,12 @@ async def test_coroutines_wait_for_a_group_too_and_a_cancelled_one_holds_up_nobo
 
     def commit(works):
         entered.set()
-        go.wait(10)
+        go.wait(60)
         return [ValueError("odd") if work % 2 else work * 10 for work in works]
 
     group = GroupCommit("test", commit)
     first = asyncio.create_task(group.wait(0))
-    await asyncio.to_thread(entered.wait, 10)
+    await asyncio.to_thread(entered.wait, 60)
     others = [asyncio.create_task(group.wait(number)) for number in (1, 2, 4)]
     await asyncio.sleep(0)
     others[1].cancel()

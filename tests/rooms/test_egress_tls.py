@@ -64,11 +64,11 @@ async def test_the_client_certificate_is_shown(certificates: SandboxCertificates
     async with serving(context) as port:
         egress = Egress([f"https://localhost:{port}"])
         answer = await egress.get(
-            f"https://localhost:{port}/", headers={}, identity=identity, timeout_s=5, max_bytes=99
+            f"https://localhost:{port}/", headers={}, identity=identity, timeout_s=60, max_bytes=99
         )
         assert answer.content == b"drimbox.sandbox"
         with pytest.raises(Unavailable):
-            await egress.get(f"https://localhost:{port}/", headers={}, ca=certificates.ca, timeout_s=5, max_bytes=99)
+            await egress.get(f"https://localhost:{port}/", headers={}, ca=certificates.ca, timeout_s=60, max_bytes=99)
         await egress.close()
 
 
@@ -80,7 +80,7 @@ async def test_the_name_of_the_url_is_asked_for_though_the_address_is_called(
     context.sni_callback = lambda _socket, name, _context: asked.append(name)
     async with serving(context) as port:
         egress = Egress([f"https://localhost:{port}"])
-        await egress.get(f"https://localhost:{port}/", headers={}, ca=certificates.ca, timeout_s=5, max_bytes=99)
+        await egress.get(f"https://localhost:{port}/", headers={}, ca=certificates.ca, timeout_s=60, max_bytes=99)
         await egress.close()
     assert asked == ["localhost"]
 
@@ -89,7 +89,7 @@ async def test_a_certificate_for_another_name_is_refused(certificates: SandboxCe
     async with serving(server_context(certificates), "127.0.0.9") as port:
         egress = Egress([f"https://127.0.0.9:{port}"])
         with pytest.raises(Unavailable, match="not trusted"):
-            await egress.get(f"https://127.0.0.9:{port}/", headers={}, ca=certificates.ca, timeout_s=5, max_bytes=99)
+            await egress.get(f"https://127.0.0.9:{port}/", headers={}, ca=certificates.ca, timeout_s=60, max_bytes=99)
         await egress.close()
 
 
@@ -97,7 +97,7 @@ async def test_an_unknown_authority_is_refused(certificates: SandboxCertificates
     async with serving(server_context(certificates)) as port:
         egress = Egress([f"https://localhost:{port}"])
         with pytest.raises(Unavailable, match="not trusted"):
-            await egress.get(f"https://localhost:{port}/", headers={}, timeout_s=5, max_bytes=99)
+            await egress.get(f"https://localhost:{port}/", headers={}, timeout_s=60, max_bytes=99)
         await egress.close()
 
 
@@ -109,7 +109,7 @@ async def test_tls_1_1_is_refused(certificates: SandboxCertificates) -> None:
     async with serving(context) as port:
         egress = Egress([f"https://localhost:{port}"])
         with pytest.raises(Unavailable):
-            await egress.get(f"https://localhost:{port}/", headers={}, ca=certificates.ca, timeout_s=5, max_bytes=99)
+            await egress.get(f"https://localhost:{port}/", headers={}, ca=certificates.ca, timeout_s=60, max_bytes=99)
         await egress.close()
 
 
@@ -126,11 +126,11 @@ async def test_a_renewed_certificate_is_taken_up_without_a_restart(
     async with serving(context) as port:
         egress = Egress([f"https://localhost:{port}"])
         with pytest.raises(Unavailable):  # signed by an authority this server does not know
-            await egress.get(f"https://localhost:{port}/", headers={}, identity=identity, timeout_s=5, max_bytes=99)
+            await egress.get(f"https://localhost:{port}/", headers={}, identity=identity, timeout_s=60, max_bytes=99)
         certificate.write_bytes(certificates.own.tls_certificate.read_bytes())
         key.write_bytes(certificates.own.tls_key.read_bytes())
         answer = await egress.get(
-            f"https://localhost:{port}/", headers={}, identity=identity, timeout_s=5, max_bytes=99
+            f"https://localhost:{port}/", headers={}, identity=identity, timeout_s=60, max_bytes=99
         )
         assert answer.content == b"drimbox.sandbox"
         await egress.close()
@@ -142,7 +142,7 @@ async def test_a_missing_key_is_unavailable_and_its_path_not_told(
     egress = Egress(["https://localhost:1"])
     identity = Identity(certificates.own.tls_certificate, tmp_path / "nothing.pem")
     with pytest.raises(Unavailable) as refused:
-        await egress.get("https://localhost:1/", headers={}, identity=identity, timeout_s=5, max_bytes=99)
+        await egress.get("https://localhost:1/", headers={}, identity=identity, timeout_s=60, max_bytes=99)
     assert str(tmp_path) not in str(refused.value)
     await egress.close()
 
@@ -205,10 +205,10 @@ async def test_a_revoked_certificate_is_refused(certificates: SandboxCertificate
         ):
             trusted.write_bytes(content)
             if answers:
-                assert (await egress.get(url, headers={}, ca=trusted, timeout_s=5, max_bytes=99)).status == 200
+                assert (await egress.get(url, headers={}, ca=trusted, timeout_s=60, max_bytes=99)).status == 200
             else:
                 with pytest.raises(Unavailable, match="not trusted"):
-                    await egress.get(url, headers={}, ca=trusted, timeout_s=5, max_bytes=99)
+                    await egress.get(url, headers={}, ca=trusted, timeout_s=60, max_bytes=99)
         await egress.close()
 
 

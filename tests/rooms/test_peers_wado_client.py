@@ -69,7 +69,7 @@ async def playing(peer: Peer, limits: Limits | None = None) -> AsyncIterator[tup
     peer.origin = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     egress = Egress([peer.origin])
     try:
-        client = PeerClient(egress, Peers(timeout_s=5), limits=limits or Limits())
+        client = PeerClient(egress, Peers(timeout_s=60), limits=limits or Limits())
         yield client, KnownPeer(name="north", url=f"{peer.origin}/rs")
     finally:
         await egress.close()

@@ -59,7 +59,7 @@ def test_the_bound_holds_whatever_many_threads_write_at_once(tmp_path, monkeypat
     together = Barrier(8)
 
     def write_together(path, data):
-        together.wait(10)  # until each of them made room
+        together.wait(60)  # until each of them made room
         write_disposable(path, data)
 
     cache = FrameCache(tmp_path, 16 * 4096)

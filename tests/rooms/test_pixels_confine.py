@@ -35,7 +35,7 @@ print(*refused)
     if os.uname().machine not in ("x86_64", "aarch64"):
         pytest.skip("no system call filter for this machine")
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, env=environment(), timeout=30
+        [sys.executable, "-c", program], capture_output=True, text=True, env=environment(), timeout=120
     )
     assert done.stdout.split() == ["socket", "open", "write", "unlink", "fork", "exec", "kill", "pair", "memory"]
 

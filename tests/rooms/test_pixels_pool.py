@@ -130,7 +130,7 @@ async def test_a_decoder_without_enough_memory_refuses_the_frame_alone(tmp_path)
 
 
 async def test_a_decoder_that_does_not_answer_is_killed_and_replaced(kept):
-    async with pixels(caps=Caps(job_s=0.5)) as room:
+    async with pixels(caps=Caps(job_s=3)) as room:
         await frames(room, kept, [1])
         (before,) = pids(room)
         stop_process(before)
