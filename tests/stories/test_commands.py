@@ -11,7 +11,7 @@ def drimbox(folder, *arguments):
     """What the command said, run in `folder` with the default settings."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("DRIMBOX_")}
     command = [sys.executable, "-m", "drimbox", *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
 
 
 @pytest.mark.parametrize("arguments", [["outbox"], ["outbox", "retry", "1"], ["manifest", "1.2.3", "-o", "kos.dcm"]])

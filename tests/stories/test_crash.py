@@ -55,8 +55,8 @@ async def test_every_acknowledged_instance_survives_kill_9(tmp_path):
             asyncio.create_task(asyncio.to_thread(send_until_killed, it, site.node.dicom_port)) for it in folders
         ]
         kept = tmp_path / "node" / "own"
-        async with asyncio.timeout(60):
-            while sum(1 for _ in kept_records(kept)) < SENDERS * EACH // 4:
+        async with asyncio.timeout(120):
+            while sum(1 for _ in kept_records(kept)) < SENDERS * EACH // 16:  # early: the rest may be quick
                 await asyncio.sleep(0.01)
         await site.node.stop(signal.SIGKILL)
         ledger = {uid: digest for answered in await asyncio.gather(*senders) for uid, digest in answered.items()}

@@ -40,8 +40,10 @@ def current(dmp: Any) -> str:
 
 def listed(dmp: Any) -> set[str]:
     """What that one lists."""
-    (document,) = (d for d in dmp.app.documents() if d.status.endswith("Approved"))
-    return {instance.sop_uid for series in read_manifest(document.content).series for instance in series.instances}
+    found = [d for d in dmp.app.documents() if d.status.endswith("Approved")]
+    return (
+        {i.sop_uid for series in read_manifest(found[0].content).series for i in series.instances} if found else set()
+    )
 
 
 async def asked(site: Site, path: str, manifest_uid: str = "") -> tuple[int, int]:
@@ -51,7 +53,7 @@ async def asked(site: Site, path: str, manifest_uid: str = "") -> tuple[int, int
 
     def ask() -> tuple[int, int]:
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
+            with urllib.request.urlopen(request, timeout=120) as answer:
                 return answer.status, len(re.findall(rb"(?i)content-type: application/dicom", answer.read()))
         except urllib.error.HTTPError as refusal:
             refusal.close()

@@ -151,6 +151,7 @@ async def test_images_of_another_exam_are_never_published_under_this_report(tmp_
 
 
 async def test_an_operator_sees_and_retries_a_parked_job_from_the_command_line(tmp_path, slices):
+    today = date.today().isoformat()  # before midnight, should that be near
     async with running(tmp_path) as site, site.dmp() as dmp:
         await send(site, slices)
         dmp.app.misbehave("register", Misbehaviour("no-dmp"))
@@ -161,7 +162,6 @@ async def test_an_operator_sees_and_retries_a_parked_job_from_the_command_line(t
         await drimbox(site, "outbox", "retry", "1")
         [item] = await eventually(lambda: [i for i in site.outbox() if i["state"] == "done"])
         assert item["unique_id"] == dmp.app.documents()[0].unique_id
-        today = date.today().isoformat()
         counted = await drimbox(site, "statistics", "--from", today)
         assert ";source;Reception_CR;1;succes" in counted
         assert ";source;TD2.1a_Publication_KOS;1;succes" in counted
@@ -202,6 +202,6 @@ async def test_a_decision_needs_a_reason_of_one_line(tmp_path, slices):
 async def drimbox(site: Site, *arguments: str, code: int = 0) -> str:
     """Run a command beside the running node, on its configuration; what it says when it ends with `code`."""
     command = [sys.executable, "-m", "drimbox", *arguments, "--config", str(site.folder / "node.toml")]
-    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=30)
+    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=120)
     assert done.returncode == code, done.stderr
     return done.stderr if code else done.stdout

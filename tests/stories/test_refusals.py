@@ -76,7 +76,7 @@ def test_http_refusals_are_problem_documents(refusing_node, path, status):
 @pytest.mark.parametrize("path", ["/health/live", "/health/ready"])
 def test_monitors_may_ask_for_the_head_alone(refusing_node, path):
     request = urllib.request.Request(f"{refusing_node}{path}", method="HEAD")
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         assert (answer.status, answer.read()) == (200, b"")
 
 
@@ -112,7 +112,7 @@ async def test_dcmtk_hears_a_failure_for_a_malformed_data_set_and_success_after(
         command = ["/usr/bin/storescu", "-v", "-aec", "NODE", "127.0.0.1", str(site.node.dicom_port)]
         for file, said in ((damaged, "CannotUnderstand"), (sound, "Success")):
             done = await asyncio.to_thread(
-                subprocess.run, [*command, str(file)], capture_output=True, text=True, timeout=30
+                subprocess.run, [*command, str(file)], capture_output=True, text=True, timeout=120
             )
             assert said in done.stdout + done.stderr
 
@@ -123,6 +123,6 @@ async def test_a_second_node_on_the_same_folder_is_refused(tmp_path):
         import sys
 
         command = [sys.executable, "-m", *command]
-        done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=30)
+        done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=120)
         assert done.returncode == 1
         assert "in use by another node" in done.stderr

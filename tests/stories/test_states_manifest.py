@@ -29,7 +29,7 @@ async def drawn(url: str, path: str, manifest_uid: str) -> int:
     named = ["-H", f"KOS-SOPInstanceUID: {manifest_uid}"] if manifest_uid else []
     command = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", *named, f"{url}/dicom-web/studies/{STUDY}{path}"]
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
-    return int((await asyncio.wait_for(process.communicate(), 30))[0])
+    return int((await asyncio.wait_for(process.communicate(), 120))[0])
 
 
 @pytest.mark.slow
