@@ -11,7 +11,6 @@ from drimbox.flows.exams import Exams
 from drimbox.flows.lifecycle import Lifecycle
 from drimbox.flows.publish import Publish
 from drimbox.kos.codes import KEY_OBJECT_SELECTION
-from drimbox.model import InstanceRef
 from drimbox.settings import Settings
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
@@ -110,10 +109,10 @@ async def test_a_selection_too_large_to_be_one_is_left_out_and_not_read_whole():
 
 
 def held(sop_uid, sop_class_uid):
-    ref = InstanceRef("1.2.3", "1.2.3.0", sop_uid)
-    return SimpleNamespace(ref=ref, sop_class_uid=sop_class_uid, size_bytes=16 * 2**30)
+    name = {"study_uid": "1.2.3", "series_uid": "1.2.3.0", "sop_uid": sop_uid}
+    return SimpleNamespace(**name, sop_class_uid=sop_class_uid, size_bytes=16 * 2**30)
 
 
 def item(held):
-    values = {"0020000E": held.ref.series_uid, "00080018": held.ref.sop_uid, "00080016": held.sop_class_uid}
+    values = {"0020000E": held.series_uid, "00080018": held.sop_uid, "00080016": held.sop_class_uid}
     return {tag: {"vr": "UI", "Value": [value]} for tag, value in values.items()}
