@@ -10,6 +10,7 @@ import hashlib
 import logging
 import os
 import struct
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,18 +126,42 @@ class Metadata:
             log.warning("metadata_not_written", extra={"errno": error.errno})
 
     def shrink(self, most_bytes: int) -> int:
-        """Remove those written longest ago until the others take `most_bytes` at most; how many went."""
-        files = [(stat.st_mtime, stat.st_size, path) for path in self._files() if (stat := _stat(path))]
-        total, removed = sum(size for _, size, _ in files), 0
-        for _, size, path in sorted(files):
-            if total <= most_bytes:
+        """Remove those written longest ago until the others take `most_bytes` at most; how many went.
+
+        There may be a million: only those of the minute in which enough are removed are held in memory.
+        """
+        by_minute: Counter[int] = Counter()
+        for written_at, size, _ in self._files():
+            by_minute[int(written_at // 60)] += size
+        excess, last = sum(by_minute.values()) - most_bytes, -1
+        if excess <= 0:
+            return 0
+        for last in sorted(by_minute):
+            excess -= by_minute[last]
+            if excess <= 0:
+                break
+        excess += by_minute[last]  # what is to go of that minute
+        removed, of_last = 0, []
+        for written_at, size, path in self._files():
+            if written_at // 60 < last:
+                remove_file(path)
+                removed += 1
+            elif written_at // 60 == last:
+                of_last.append((written_at, size, path))
+        for _, size, path in sorted(of_last):
+            if excess <= 0:
                 break
             remove_file(path)
-            total, removed = total - size, removed + 1
+            excess, removed = excess - size, removed + 1
         return removed
 
-    def _files(self) -> Iterator[Path]:
-        return self._folder.glob("??/*") if self._folder.is_dir() else iter(())
+    def _files(self) -> Iterator[tuple[float, int, Path]]:
+        """When each was written, its size and place."""
+        for folder in self._folder.glob("??"):
+            with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+                for entry in entries:
+                    if told := _stat(entry):
+                        yield told.st_mtime, told.st_size, Path(entry.path)
 
     def _remove(self, gone: list[tuple[str, str]]) -> None:
         for study_uid, series_uid in gone:
@@ -156,8 +181,8 @@ def _series_name(study_uid: str, series_uid: str) -> str:
     return hashlib.sha256(f"{study_uid}/{series_uid}".encode()).hexdigest()[:32]
 
 
-def _stat(path: Path) -> os.stat_result | None:
+def _stat(entry: "os.DirEntry[str]") -> os.stat_result | None:
     try:
-        return path.stat()
+        return entry.stat()
     except FileNotFoundError:
         return None

@@ -2,6 +2,7 @@
 
 import gzip
 import itertools
+import os
 import zlib
 from collections.abc import Iterator
 from contextlib import closing
@@ -102,6 +103,26 @@ def test_an_instance_that_was_removed_and_sent_again_changes_the_tag(small: Box)
     small.keep(slice_of(1, 1))
     small.keep(slice_of(1, 2))
     assert small.get(path).headers["etag"] != before
+
+
+def test_those_written_longest_ago_go_until_the_others_fit(small: Box) -> None:
+    folder = small.archive.metadata._folder
+    for number, (minute, size) in enumerate([(3, 10), (1, 40), (2, 7), (1, 20), (2, 5), (9, 100)]):
+        place = folder / f"{number:02}" / "file"
+        place.parent.mkdir(parents=True)
+        place.write_bytes(bytes(size))
+        os.utime(place, (60 * minute + number, 60 * minute + number))
+
+    def left() -> set[str]:
+        return {path.parent.name for path in files(small)}
+
+    assert small.archive.metadata.shrink(182) == 0
+    assert small.archive.metadata.shrink(181) == 1  # of minute 1 the older one, 40 bytes
+    assert left() == {"00", "02", "03", "04", "05"}
+    assert small.archive.metadata.shrink(118) == 2  # 20, then 7 of minute 2
+    assert left() == {"00", "04", "05"}
+    assert small.archive.metadata.shrink(99) == 3
+    assert left() == set()
 
 
 def test_writing_ahead_rests_longer_while_images_arrive(small: Box, monkeypatch: pytest.MonkeyPatch) -> None:
