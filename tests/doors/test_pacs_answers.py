@@ -9,6 +9,7 @@ import pytest
 from pydicom import Dataset
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
+from pynetdicom.dimse import DIMSEServiceProvider
 
 from drimbox.pacs.client import STUDY_FIND, STUDY_MOVE, ArchiveScu, Retrieved
 from drimbox.pacs.reader import Stillness
@@ -48,17 +49,33 @@ def archive() -> Iterator[ArchiveScu]:
 
 @pytest.fixture
 def slow_reader(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The reader of an association as on a busy machine: it goes on 20 ms after it was allowed to."""
+    """As on a busy machine: the reader goes on 50 ms after it was allowed to, who asked looks for the answer after 100.
+
+    So the answer is there when the reader comes by, unless that was kept still.
+    """
+    send, receive = DIMSEServiceProvider.send_msg, DIMSEServiceProvider.get_msg
 
     def get(self: Any) -> bool:
         return bool(self.__dict__.get("paused"))
 
     def put(self: Any, value: bool) -> None:
         if not value and self.is_requestor and threading.current_thread() is self:
-            time.sleep(0.02)
+            time.sleep(0.05)
         self.__dict__["paused"] = value
 
+    def ask(self: Any, *words: Any) -> None:
+        send(self, *words)
+        self.has_asked = self.assoc.is_requestor
+
+    def look(self: Any, block: bool = False) -> Any:
+        if block and getattr(self, "has_asked", False):
+            self.has_asked = False
+            time.sleep(0.1)
+        return receive(self, block)
+
     monkeypatch.setattr(Association, "_is_paused", property(get, put), raising=False)
+    monkeypatch.setattr(DIMSEServiceProvider, "send_msg", ask)
+    monkeypatch.setattr(DIMSEServiceProvider, "get_msg", look)
 
 
 @pytest.mark.usefixtures("slow_reader")
