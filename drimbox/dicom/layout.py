@@ -7,16 +7,42 @@ comparison of two large integers, values masked out, costs a fiftieth of the wal
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from drimbox.dicom.elements import Event
+from drimbox.dicom.elements import ElementReader, Event
 
 _MOST_LAYOUTS: Final = 256
 _MOST_OF_ONE_SIZE: Final = 8
 MOST_BYTES: Final = 2**15
 """Of a header that is remembered."""
+_MOST_EVENTS: Final = MOST_BYTES // 8
+
+
+class Noted:
+    """The elements of a reader, and those that passed, as many as a header to remember may have."""
+
+    def __init__(self, reader: ElementReader) -> None:
+        self.events: list[Event] = []
+        self.value = reader.value
+        self._reader = reader
+
+    @property
+    def little_endian(self) -> bool:
+        """How the value of the event just given is written."""
+        return self._reader.little_endian
+
+    @property
+    def is_whole(self) -> bool:
+        """Are they so few that all are here?"""
+        return len(self.events) < _MOST_EVENTS
+
+    def __iter__(self) -> Iterator[Event]:
+        for event in self._reader:
+            if len(self.events) < _MOST_EVENTS:
+                self.events.append(event)
+            yield event
 
 
 @dataclass(frozen=True, slots=True)

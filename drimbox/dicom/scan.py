@@ -5,7 +5,7 @@ before (`layout`).
 """
 
 import struct
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from types import MappingProxyType
@@ -15,7 +15,7 @@ from drimbox.dicom.charset import read_charset
 from drimbox.dicom.data_set import DataSet, open_data_set
 from drimbox.dicom.elements import ITEM, PIXELS, UNDEFINED, Event, Limits
 from drimbox.dicom.frames import Geometry, find_encapsulated_spans, find_native_spans
-from drimbox.dicom.layout import MOST_BYTES, Layouts
+from drimbox.dicom.layout import MOST_BYTES, Layouts, Noted
 from drimbox.dicom.match import Level
 from drimbox.dicom.part10 import Preface, Readable, read_preface
 from drimbox.dicom.uid import checked_uid, is_storage
@@ -115,7 +115,6 @@ _SAMPLES, _PHOTOMETRIC, _FRAMES, _ROWS, _COLUMNS, _BITS = (
 _WANTED: Final = {*_EVERY_LEVEL, *_STUDY, *_SERIES, *_INSTANCE, _SAMPLES, _PHOTOMETRIC} - {_REQUEST_ATTRIBUTES}
 _EVENTS: Final = frozenset({*_WANTED, *_REQUEST, *PIXELS, _EXTENDED_TABLE})
 _MOST_VALUE_BYTES: Final = 2**14  # of an attribute we index; none of their VRs allows so much
-_MOST_EVENTS: Final = MOST_BYTES // 8  # of a header whose layout is remembered
 _MOST_FRAMES: Final = 2**31 - 1  # the largest IS
 
 Values = dict[int, tuple[str, bytes]]  # tag -> VR and value as stored
@@ -212,18 +211,11 @@ _NAMES: Final = {
 
 def _walk(data_set: DataSet, limits: Limits) -> _Found:
     """Collect what we want of the data set, and check the structure of all of it on the way."""
-    events: list[Event] = []
-    found = _collect(_noted(data_set.reader, events), data_set.reader.value, limits)
-    if len(events) < _MOST_EVENTS:
-        _remember(data_set, found.pixels, events)
+    noted = Noted(data_set.reader)
+    found = _collect(noted, noted.value, limits)
+    if noted.is_whole:
+        _remember(data_set, found.pixels, noted.events)
     return found
-
-
-def _noted(reader: Iterable[Event], events: list[Event]) -> Iterator[Event]:
-    for event in reader:
-        if len(events) < _MOST_EVENTS:
-            events.append(event)
-        yield event
 
 
 def _walk_again(data_set: DataSet) -> _Found | None:

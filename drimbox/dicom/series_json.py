@@ -16,12 +16,11 @@ from numpy.typing import NDArray
 from drimbox.dicom.charset import read_charset
 from drimbox.dicom.data_set import DataSet, open_data_set
 from drimbox.dicom.dictionary import US_OR_SS
-from drimbox.dicom.elements import ITEM, PIXELS, UNDEFINED, ElementReader, Event, Limits, read_fragments
-from drimbox.dicom.json_model import CHARSET, PIXEL_REPRESENTATION, Recurring, read_elements
+from drimbox.dicom.elements import ITEM, PIXELS, UNDEFINED, Event, Limits, read_fragments
+from drimbox.dicom.json_model import CHARSET, PIXEL_REPRESENTATION, Recurring, bulkdata_paths, read_elements
+from drimbox.dicom.layout import MOST_BYTES, Noted
 from drimbox.dicom.part10 import Readable
 
-_MOST_BYTES: Final = 2**15  # of a header that is remembered
-_MOST_EVENTS: Final = _MOST_BYTES // 8
 _MOST_FORMS: Final = 8  # of one series: numbers that get longer make another
 _MOST_VAIN: Final = 64  # headers in a row that were like none before: there is nothing in common
 
@@ -39,25 +38,6 @@ class _Replayed:
 
     def value(self, offset: int, length: int) -> bytes:
         return self._head[offset - self._start : offset - self._start + length]
-
-
-class _Noted:
-    """The elements of a reader, kept as they pass."""
-
-    def __init__(self, reader: ElementReader) -> None:
-        self.events: list[Event] = []
-        self._reader = reader
-        self.value = reader.value
-
-    @property
-    def little_endian(self) -> bool:
-        return self._reader.little_endian
-
-    def __iter__(self) -> Iterator[Event]:
-        for event in self._reader:
-            if len(self.events) < _MOST_EVENTS:
-                self.events.append(event)
-            yield event
 
 
 @dataclass(slots=True)
@@ -113,10 +93,10 @@ class SeriesJson:
         if text := self._like_before(data_set, kind, bulkdata_url):
             self._vain = 0
             return text
-        noted = _Noted(data_set.reader)
+        noted = Noted(data_set.reader)
         found = read_elements(noted, bulkdata_url, recurring=self._recurring)
         self._vain += 1
-        if self._vain < _MOST_VAIN and (form := _form_of(data_set, kind, noted.events, found)):
+        if self._vain < _MOST_VAIN and noted.is_whole and (form := _form_of(data_set, kind, noted.events, found)):
             self._forms = [form, *self._forms[: _MOST_FORMS - 1]]
         return orjson.dumps(found)
 
@@ -146,13 +126,13 @@ def _form_of(
     data_set: DataSet, kind: tuple[str, int, int | None], events: Sequence[Event], found: dict[str, Any]
 ) -> _Form | None:
     """The form of a header that was read; None when it is one in which others could hide something."""
-    if data_set.syntax.deflated or not data_set.syntax.little_endian or not found or len(events) == _MOST_EVENTS:
+    if data_set.syntax.deflated or not data_set.syntax.little_endian or not found:
         return None
     start, source = kind[1], data_set.source
     last = events[-1]
     pixels = last if last[0] == 0 and last[1] in PIXELS else None
     end = pixels[3] if pixels else source.size
-    if end - start > _MOST_BYTES or not _ends_with(data_set, pixels, end):
+    if end - start > MOST_BYTES or not _ends_with(data_set, pixels, end):
         return None
     by_attribute: dict[int, list[Event]] = {}
     values: list[tuple[int, int, int]] = []  # start, end, attribute
@@ -199,14 +179,9 @@ def _told_always(events: Sequence[Sequence[Event]], found: dict[str, Any], keys:
     return frozenset(
         number
         for number, key in enumerate(keys)
-        if _has_bulk(found[key]) or (is_unsure and any(event[1] == PIXEL_REPRESENTATION for event in events[number]))
+        if any(bulkdata_paths({key: found[key]}))
+        or (is_unsure and any(event[1] == PIXEL_REPRESENTATION for event in events[number]))
     )
-
-
-def _has_bulk(element: dict[str, Any]) -> bool:
-    if element["vr"] == "SQ":  # as deep as the reader goes, no deeper
-        return any(_has_bulk(inner) for item in element.get("Value", ()) for inner in item.values())
-    return "BulkDataURI" in element
 
 
 def _ends_with(data_set: DataSet, pixels: Event | None, end: int) -> bool:

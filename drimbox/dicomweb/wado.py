@@ -93,10 +93,10 @@ class Wado:
         around = {syntax: multipart.least_opening(syntax) for syntax in set(syntaxes)}
         total = len(multipart.closing()) - len(CRLF)  # which the first part does not begin with
         total += len(offers) * len(self.url(InstanceRef("", "", "")))
-        for (held, *_), syntax in zip(offers, syntaxes, strict=True):
-            if syntax != held.transfer_syntax:
-                return None  # it is not made yet
-            length = held.size_bytes
+        for offer, syntax in zip(offers, syntaxes, strict=True):
+            held, length = offer.held, _length(offer, syntax)
+            if length is None:
+                return None
             total += around[syntax] + len(held.study_uid) + len(held.series_uid) + len(held.sop_uid)
             total += len(str(length)) + length
         return total

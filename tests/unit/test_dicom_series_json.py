@@ -85,13 +85,13 @@ def offset_of(file: bytes) -> int | None:
 def walks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """One entry for each header that was walked from end to end."""
     walked: list[int] = []
-    noted = series_json._Noted
+    noted = series_json.Noted
 
     def note(reader: object) -> object:
         walked.append(1)
         return noted(reader)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(series_json, "_Noted", note)
+    monkeypatch.setattr(series_json, "Noted", note)
     return walked
 
 
