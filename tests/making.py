@@ -60,6 +60,13 @@ def data_set_bytes(made: pydicom.Dataset) -> bytes:
     return buffer.getvalue()
 
 
+def file_bytes(made: pydicom.Dataset) -> bytes:
+    """It as a file (PS3.10)."""
+    buffer = DicomBytesIO()
+    made.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
 def report(
     message_id: str = "RIS|1", studies: tuple[str, ...] = (STUDY,), to_dmp: bool = True, **changes: Any
 ) -> Report:

@@ -5,13 +5,12 @@ not held is told and nothing else is.
 """
 
 from collections.abc import Iterator
-from io import BytesIO
 from typing import Any
 
 import pytest
 from dicomweb_stage import ROOT, Box
 from lxml import etree
-from making import ct
+from making import ct, file_bytes
 from pydicom import Dataset
 from pydicom.sequence import Sequence
 
@@ -51,9 +50,7 @@ def held(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
     served = Box(tmp_path_factory.mktemp("includefield"))
     try:
         for made in instances():
-            out = BytesIO()
-            made.save_as(out)
-            served.keep(out.getvalue())
+            served.keep(file_bytes(made))
         yield served
     finally:
         served.close()

@@ -1,13 +1,12 @@
 """Every matching key of PS3.18 table 10.6.1-5, on every route: two studies that differ in all of them."""
 
 from collections.abc import Iterator
-from io import BytesIO
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 from dicomweb_stage import Box
-from making import ct
+from making import ct, file_bytes
 from pydicom import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import MRImageStorage
@@ -88,9 +87,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
             made = ct(number, number + 2, study, SpecificCharacterSet="ISO_IR 100", **values)
             made.RequestAttributesSequence = Sequence([request])
             made.file_meta.MediaStorageSOPClassUID = made.SOPClassUID
-            out = BytesIO()
-            made.save_as(out)
-            served.keep(out.getvalue())
+            served.keep(file_bytes(made))
         yield served
     finally:
         served.close()

@@ -5,13 +5,12 @@ Stored as bytes, most of them those of the examples of PS3.5 annexes H to K; wha
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from io import BytesIO
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 from dicomweb_stage import Box
-from making import ct
+from making import ct, file_bytes
 
 ROOT = "1.2.826.0.1.3680043.8.498.35"
 PARTS_OF_XML = 'multipart/related; type="application/dicom+xml"'
@@ -140,9 +139,7 @@ def stored(name: str) -> bytes:
     values = {"PatientName": case.name, "ReferringPhysicianName": case.name, "StudyDescription": case.description}
     texts = {keyword: places[keyword] * len(value) for keyword, value in values.items()}
     made = ct(study=study_of(name), SpecificCharacterSet=case.character_set.split("\\"), **texts)
-    out = BytesIO()
-    made.save_as(out)
-    content = out.getvalue()
+    content = file_bytes(made)
     for keyword, value in values.items():
         assert content.count(texts[keyword].encode()) == 1
         content = content.replace(texts[keyword].encode(), value)

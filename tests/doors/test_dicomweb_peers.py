@@ -8,13 +8,12 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import closing
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from dicomweb_stage import Box
-from making import ct
+from making import ct, file_bytes
 
 from drimbox.sandbox.nodes import free_port
 
@@ -77,9 +76,7 @@ def post(url: str, body: bytes) -> Any:
 
 
 def part10(number: int) -> bytes:
-    out = BytesIO()
-    ct(1, number, "1.2.3").save_as(out, enforce_file_format=True)
-    return out.getvalue()
+    return file_bytes(ct(1, number, "1.2.3"))
 
 
 def test_orthanc_stores_and_searches(box: Box, orthanc: str) -> None:

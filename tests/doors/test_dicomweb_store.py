@@ -17,7 +17,7 @@ from dicomweb_client.api import DICOMwebClient
 from dicomweb_stage import ROOT, Box, data_set_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from making import ct
+from making import ct, file_bytes
 
 from drimbox.dicom import composing
 from drimbox.dicom.uid import TRANSFER_SYNTAXES
@@ -36,9 +36,7 @@ def box(tmp_path: Path) -> Iterator[Box]:
 
 
 def part10(number: int = 1, study: str = "1.2.3", **attributes: Any) -> bytes:
-    out = BytesIO()
-    ct(1, number, study, **attributes).save_as(out, enforce_file_format=True)
-    return out.getvalue()
+    return file_bytes(ct(1, number, study, **attributes))
 
 
 def related(*contents: bytes, content_type: str = "application/dicom") -> bytes:

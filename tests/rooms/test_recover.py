@@ -142,13 +142,17 @@ async def test_a_pack_another_process_grows_is_left_to_it(root):
         second.close()
 
 
-async def test_a_damaged_index_takes_nothing_more(root):
+async def with_a_damaged_index(root):
     archive, _ = opened(root)
     for number in range(1, 200):
         await keep(archive, ct(number=number))
     archive.close()
     scribble(root / "index.db", 4096 * 4, 4096 * 7)
-    archive = Archive(root)
+    return Archive(root)
+
+
+async def test_a_damaged_index_takes_nothing_more(root):
+    archive = await with_a_damaged_index(root)
     with pytest.raises(Corrupt, match="rebuild-index"):
         archive.database.check()
     assert archive.suspect
@@ -166,12 +170,7 @@ async def test_looking_at_the_index_lets_others_go_first(root):
 
 
 async def test_looking_at_the_index_ends_when_the_archive_is_closed(root, monkeypatch):
-    archive, _ = opened(root)
-    for number in range(1, 200):
-        await keep(archive, ct(number=number))
-    archive.close()
-    scribble(root / "index.db", 4096 * 4, 4096 * 7)
-    archive = Archive(root)
+    archive = await with_a_damaged_index(root)
     monkeypatch.setattr("drimbox.storage.database._STEPS_A_LOOK", 1)
     archive.database._closing.set()  # as `close` does, before it waits
     archive.database.check()  # would tell of the damage
