@@ -16,6 +16,8 @@ from pathlib import Path
 
 import apsw
 
+from drimbox.sandbox.nodes import free_port
+
 ROOT = Path(__file__).resolve().parents[2]
 BENCH = Path(__file__).resolve().parent
 HOST = "127.0.0.1"
@@ -190,7 +192,7 @@ def run(receiver: Receiver, folder: Path, *, keep: bool = False) -> Iterator[Run
     """
     folder.mkdir(parents=True, exist_ok=True)
     os.sync()  # the dirty pages of the run before are not this one's
-    port, http_port = _free_port(), _free_port()
+    port, http_port = free_port(), free_port()
     log = (folder / "log").open("ab")
     process = subprocess.Popen(
         receiver.command(folder, port, http_port), env=os.environ | NODELAY, cwd=ROOT, stdout=log, stderr=log
@@ -209,11 +211,6 @@ def run(receiver: Receiver, folder: Path, *, keep: bool = False) -> Iterator[Run
         if not keep:
             for file in filter(Path.is_file, (folder / "data").rglob("*")):
                 os.truncate(file, 0)
-
-
-def _free_port() -> int:
-    with socket.create_server((HOST, 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def _wait_for(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
